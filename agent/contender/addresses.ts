@@ -1,0 +1,368 @@
+/**
+ * What happens to each address: bound before it is claimed, claimed until the owner is read back, verified for as long
+ * as the office lasts, and kept for clients after it (linger) until the provider routes elsewhere.
+ *
+ * Guarantees: nothing is claimed outside `holding`; an address that somebody else configured is used, never changed; a
+ * lingering or leftover address is only ever read about, and goes when its bound or its kernel lifetime ends.
+ */
+import type { AddressView, BindOutcome, ClaimOutcome, LinkView, Owner, UnbindOutcome } from './input.ts';
+import { firstClaimNotBeforeMs } from './state.ts';
+import type { AddressState, Claim, Office, OwnerReading } from './state.ts';
+import { LIFETIME_MARGIN_MS, LIFETIME_UNIT_MS, lifetimeEndMs } from './settings.ts';
+import type { Turn } from './turn.ts';
+
+/** A confirmed claim is read back this long after it, and then once in every verify interval (rule 8). */
+const EARLY_VERIFICATIONS_MS = [2_000, 5_000, 15_000];
+/** One read that shows another owner is not believed; this many in a row are. */
+const FOREIGN_READS_TO_BELIEVE = 3;
+const FOREIGN_READS_TO_LET_GO = 2;
+const REREAD_PAUSE_MS = 300;
+const UNKNOWN_OWNER_PAUSE_MS = 5_000;
+/** Owner reads while lingering start quickly, because clients have usually moved within a second, and grow rarer. */
+const LINGER_READING: OwnerReading = { attempt: null, readAtMs: 0, pauseMs: 200, foreignReads: 0 };
+const LINGER_PAUSE_MAX_MS = 2_000;
+const FOREIGN_REREAD_MS = 100;
+const LEFTOVER_READING: OwnerReading = { attempt: null, readAtMs: 0, pauseMs: 1_000, foreignReads: 0 };
+const LEFTOVER_PAUSE_MAX_MS = 5_000;
+const PAUSE_GROWTH = 1.2;
+const BIND_RETRY_MS = 1_000;
+const UNBIND_RETRY_MS = 100;
+const UNBIND_TRIES = 5;
+const CLAIM_RETRY_FIRST_MS = 1_000;
+const CLAIM_RETRY_MAX_MS = 30_000;
+const CLAIM_RETRY_DEFINITIVE_MS = 10_000;
+const CLAIM_RETRY_DEFINITIVE_MAX_MS = 60_000;
+
+/** Does what is due for every address. */
+export function advanceAddresses(turn: Turn): void {
+  for (const address of turn.draft.settings.addresses) advanceAddress(turn, address);
+}
+
+function advanceAddress(turn: Turn, address: string): void {
+  const { life, settings } = turn.draft;
+  const state = stateOf(turn, address);
+  const office = life.is === 'holding' ? life.office : null;
+  switch (state.is) {
+    case 'absent':
+      if (office !== null && turn.due(state.retryAtMs)) bind(turn, address, office);
+      return;
+    case 'leftover':
+      if (office !== null) return bind(turn, address, office);
+      if (settings.kind === 'l2') return unbind(turn, address, 0);
+      if (turn.draft.provider?.ready === true) readOwner(turn, address, state);
+      return;
+    case 'bound':
+      if (office !== null) advanceClaim(turn, address, state.claim, office);
+      return;
+    case 'lingering':
+      if (office !== null) return bind(turn, address, office);
+      if (turn.due(state.untilMs)) {
+        turn.incident('linger-ended', 'the longest time that a move may take is over', address);
+        return endLinger(turn, address, state);
+      }
+      readOwner(turn, address, state);
+      return;
+    case 'unbinding':
+      if (turn.due(state.retryAtMs)) unbind(turn, address, state.failures);
+      return;
+    case 'binding':
+      return;
+  }
+}
+
+function advanceClaim(turn: Turn, address: string, claim: Claim, office: Office): void {
+  switch (claim.is) {
+    case 'not-needed':
+    case 'claiming':
+      return;
+    case 'due': {
+      const notBeforeMs = firstClaimNotBeforeMs(office, turn.draft.settings);
+      if (turn.due(claim.isFirst ? Math.max(claim.atMs, notBeforeMs) : claim.atMs))
+        startClaim(turn, address, claim.isFirst, claim.failures);
+      return;
+    }
+    case 'confirmed': {
+      if (claim.attempt !== null || !turn.due(claim.readAtMs)) return;
+      const attempt = turn.nextNumber();
+      setClaim(turn, address, { ...claim, attempt });
+      turn.command({ type: 'verify-owner', address, attempt });
+    }
+  }
+}
+
+function bind(turn: Turn, address: string, office: Office): void {
+  const untilMs = lifetimeEndMs(turn.draft.settings, boundBaseMs(turn, office));
+  // Too little of the tenure is left for the kernel to count; the next renewal brings more.
+  if (untilMs - turn.nowMs < LIFETIME_UNIT_MS) return;
+  setState(turn, address, { is: 'binding' });
+  turn.command({ type: 'bind', address, untilMs, notAfterMs: office.tenureEndMs });
+}
+
+/** A lifetime on L2 counts from the renewal; on a routed provider it only has to outlast a move that starts now. */
+function boundBaseMs(turn: Turn, office: Office): number {
+  return turn.draft.settings.kind === 'routed' ? turn.nowMs : office.renewalSentAtMs;
+}
+
+function unbind(turn: Turn, address: string, failures: number): void {
+  setState(turn, address, { is: 'unbinding', failures, retryAtMs: turn.nowMs + UNBIND_RETRY_MS });
+  turn.command({ type: 'unbind', address });
+}
+
+/** Takes in what a bind brought. */
+export function onBindDone(turn: Turn, address: string, outcome: BindOutcome): void {
+  const state = turn.draft.addresses[address];
+  if (state?.is === 'lingering' && outcome.is !== 'bound') {
+    // The office ended while it was being bound, or it could not be put back: there is nothing that could linger.
+    return setState(turn, address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
+  }
+  if (state?.is !== 'binding' && state?.is !== 'bound') return;
+  const { settings } = turn.draft;
+  const wasBound = state.is === 'bound';
+  switch (outcome.is) {
+    case 'bound':
+      if (wasBound) return setState(turn, address, { ...state, managed: true });
+      return enterBound(turn, address, true);
+    case 'foreign':
+      if (settings.kind === 'l2') {
+        return failBind(turn, address, `it is configured on ${outcome.interfaceName} by somebody else: remove it there`);
+      }
+      if (wasBound) return setState(turn, address, { ...state, managed: false });
+      turn.incident('bound-elsewhere', `it is configured on ${outcome.interfaceName} already: used as it is, never changed`, address);
+      return enterBound(turn, address, false);
+    case 'too-late':
+      return setState(turn, address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
+    case 'failed':
+      return failBind(turn, address, outcome.message);
+  }
+}
+
+function failBind(turn: Turn, address: string, problem: string): void {
+  const state = stateOf(turn, address);
+  const isNews = state.is !== 'absent' || state.problem !== problem;
+  setState(turn, address, { is: 'absent', problem, retryAtMs: turn.nowMs + BIND_RETRY_MS });
+  if (isNews) turn.incident('bind-failed', problem, address);
+}
+
+function enterBound(turn: Turn, address: string, managed: boolean): void {
+  const isRouted = turn.draft.settings.kind === 'routed';
+  const claim: Claim = isRouted ? { is: 'due', isFirst: true, failures: 0, atMs: turn.nowMs } : { is: 'not-needed' };
+  setState(turn, address, { is: 'bound', managed, claim });
+}
+
+/** Takes in what an unbind brought. */
+export function onUnbindDone(turn: Turn, address: string, outcome: UnbindOutcome): void {
+  const state = turn.draft.addresses[address];
+  if (state?.is !== 'unbinding') return;
+  if (outcome.is === 'unbound') {
+    return setState(turn, address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
+  }
+  const failures = state.failures + 1;
+  if (failures < UNBIND_TRIES) return setState(turn, address, { ...state, failures });
+  turn.incident('address-left-behind', `${outcome.message}; the kernel removes it when its lifetime ends`, address);
+  setState(turn, address, { is: 'leftover', reading: { ...LEFTOVER_READING, readAtMs: turn.nowMs + BIND_RETRY_MS } });
+}
+
+function startClaim(turn: Turn, address: string, isFirst: boolean, failures: number): void {
+  const attempt = turn.nextNumber();
+  setClaim(turn, address, { is: 'claiming', attempt, isFirst, failures, sinceMs: turn.nowMs });
+  turn.command({ type: 'claim', address, attempt, isFirst, timeoutMs: turn.draft.settings.claimTimeoutMs });
+}
+
+/** Takes in how a claim ended. */
+export function onClaimDone(turn: Turn, address: string, attempt: number, outcome: ClaimOutcome): void {
+  const claim = claimOf(turn, address);
+  if (claim?.is !== 'claiming' || claim.attempt !== attempt) return;
+  if (outcome.is === 'confirmed') {
+    turn.incident(
+      'claim-confirmed',
+      `the provider routes it here, ${Math.round(turn.nowMs - claim.sinceMs)}ms after it was asked`,
+      address,
+    );
+    return setClaim(turn, address, confirmedClaim(turn.nowMs));
+  }
+  if (outcome.is === 'withdrawn') {
+    return setClaim(turn, address, { is: 'due', isFirst: claim.isFirst, failures: claim.failures, atMs: turn.nowMs });
+  }
+  const failures = claim.failures + 1;
+  const [firstMs, maxMs] = outcome.definitive
+    ? [CLAIM_RETRY_DEFINITIVE_MS, CLAIM_RETRY_DEFINITIVE_MAX_MS]
+    : [CLAIM_RETRY_FIRST_MS, CLAIM_RETRY_MAX_MS];
+  const atMs = turn.nowMs + Math.min(maxMs, firstMs * 2 ** Math.min(claim.failures, 10));
+  setClaim(turn, address, { is: 'due', isFirst: claim.isFirst, failures, atMs });
+  turn.incident('claim-failed', outcome.message, address);
+}
+
+function confirmedClaim(nowMs: number): Claim {
+  const [firstMs = 0] = EARLY_VERIFICATIONS_MS;
+  return { is: 'confirmed', sinceMs: nowMs, verified: 0, foreignReads: 0, attempt: null, readAtMs: nowMs + firstMs };
+}
+
+/** Takes in where the provider routes an address. */
+export function onOwnerRead(turn: Turn, address: string, attempt: number, owner: Owner): void {
+  const state = turn.draft.addresses[address];
+  if (state?.is === 'bound' && state.claim.is === 'confirmed' && state.claim.attempt === attempt) {
+    return onVerified(turn, address, state.claim, owner);
+  }
+  if ((state?.is === 'lingering' || state?.is === 'leftover') && state.reading.attempt === attempt) {
+    const foreignReads = owner.is === 'other' ? state.reading.foreignReads + 1 : 0;
+    if (foreignReads >= FOREIGN_READS_TO_LET_GO && owner.is === 'other') {
+      if (state.is === 'leftover') return unbind(turn, address, 0);
+      turn.incident('linger-ended', `the provider routes it to ${owner.name} now`, address);
+      return endLinger(turn, address, state);
+    }
+    const longestMs = state.is === 'lingering' ? LINGER_PAUSE_MAX_MS : LEFTOVER_PAUSE_MAX_MS;
+    const pauseMs = foreignReads > 0 ? FOREIGN_REREAD_MS : Math.min(longestMs, state.reading.pauseMs * PAUSE_GROWTH);
+    setState(turn, address, {
+      ...state,
+      reading: { attempt: null, readAtMs: turn.nowMs + pauseMs, pauseMs, foreignReads },
+    });
+  }
+}
+
+function onVerified(turn: Turn, address: string, claim: Claim & { is: 'confirmed' }, owner: Owner): void {
+  const { nowMs } = turn;
+  switch (owner.is) {
+    case 'self': {
+      const verified = claim.verified + 1;
+      const earlyMs = EARLY_VERIFICATIONS_MS[verified];
+      const readAtMs = earlyMs === undefined ? nowMs + turn.draft.settings.verifyIntervalMs : Math.max(nowMs, claim.sinceMs + earlyMs);
+      return setClaim(turn, address, { ...claim, verified, foreignReads: 0, attempt: null, readAtMs });
+    }
+    case 'unknown': {
+      const readAtMs = nowMs + Math.min(UNKNOWN_OWNER_PAUSE_MS, turn.draft.settings.verifyIntervalMs);
+      return setClaim(turn, address, { ...claim, attempt: null, readAtMs });
+    }
+    case 'other':
+    case 'nobody': {
+      const foreignReads = claim.foreignReads + 1;
+      if (foreignReads < FOREIGN_READS_TO_BELIEVE) {
+        return setClaim(turn, address, { ...claim, foreignReads, attempt: null, readAtMs: nowMs + REREAD_PAUSE_MS });
+      }
+      const whom = owner.is === 'other' ? `to ${owner.name}` : 'nowhere';
+      turn.incident('owner-drifted', `the provider routes it ${whom}, though this node holds the Lease: claiming it again`, address);
+      return startClaim(turn, address, false, 0);
+    }
+  }
+}
+
+/**
+ * Compares what a look shows with what should be there: puts back what somebody removed, refreshes lifetimes, and
+ * recognises what an earlier agent left behind.
+ */
+export function onLooked(turn: Turn, view: LinkView): void {
+  turn.draft.link = view;
+  for (const [address, seen] of Object.entries(view.addresses)) {
+    if (turn.draft.addresses[address] !== undefined) onAddressSeen(turn, address, seen);
+  }
+}
+
+function onAddressSeen(turn: Turn, address: string, seen: AddressView): void {
+  const { life, settings } = turn.draft;
+  const state = stateOf(turn, address);
+  switch (state.is) {
+    case 'absent':
+      if (seen.is === 'ours') setState(turn, address, { is: 'leftover', reading: { ...LEFTOVER_READING, readAtMs: turn.nowMs } });
+      return;
+    case 'leftover':
+      if (seen.is !== 'ours') setState(turn, address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
+      return;
+    case 'bound': {
+      if (life.is !== 'holding') return;
+      if (seen.is === 'foreign') return setState(turn, address, { ...state, managed: false });
+      if (seen.is === 'absent') turn.incident('address-repaired', 'somebody removed it from the interface: bound again', address);
+      const untilMs = lifetimeEndMs(settings, boundBaseMs(turn, life.office));
+      const remainingMs = seen.is === 'ours' ? seen.remainingMs : 0;
+      // On a routed provider a refresh at every renewal would only keep the node's network daemons busy.
+      const isEnough = settings.kind === 'routed' && remainingMs > untilMs - turn.nowMs - LIFETIME_MARGIN_MS / 2;
+      if (!isEnough) turn.command({ type: 'bind', address, untilMs, notAfterMs: life.office.tenureEndMs });
+      return;
+    }
+    case 'lingering':
+      if (state.managed && seen.is === 'absent') {
+        const { untilMs } = state;
+        turn.command({ type: 'bind', address, untilMs: untilMs + LIFETIME_UNIT_MS, notAfterMs: untilMs });
+      }
+      return;
+    case 'binding':
+    case 'unbinding':
+      return;
+  }
+}
+
+/** The office is over: cancels every claim and lets go of every address, at once on L2, by lingering where routed. */
+export function letGoOfAddresses(turn: Turn): void {
+  const { settings } = turn.draft;
+  for (const address of settings.addresses) {
+    const state = stateOf(turn, address);
+    if (state.is !== 'bound' && state.is !== 'binding') continue;
+    if (state.is === 'bound' && state.claim.is === 'claiming') {
+      turn.command({ type: 'cancel-claim', address, attempt: state.claim.attempt });
+    }
+    const managed = state.is === 'binding' || state.managed;
+    if (settings.kind === 'l2') {
+      unbind(turn, address, 0);
+    } else {
+      const reading = { ...LINGER_READING, readAtMs: turn.nowMs + LINGER_READING.pauseMs };
+      setState(turn, address, { is: 'lingering', managed, untilMs: turn.nowMs + settings.worstMoveMs, reading });
+    }
+  }
+}
+
+/** Whether every address has been seen unbound. */
+export function allAddressesUnbound(turn: Turn): boolean {
+  return Object.values(turn.draft.addresses).every(({ is }) => is === 'absent');
+}
+
+/** Whether nothing is left that needs this process: what an earlier agent left behind goes with its lifetime. */
+export function noAddressNeedsUs(turn: Turn): boolean {
+  return Object.values(turn.draft.addresses).every(({ is }) => is === 'absent' || is === 'leftover');
+}
+
+/** Whether every address is bound and, where a provider decides, confirmed. */
+export function allAddressesServe(turn: Turn): boolean {
+  return Object.values(turn.draft.addresses).every(
+    (state) => state.is === 'bound' && (state.claim.is === 'not-needed' || state.claim.is === 'confirmed'),
+  );
+}
+
+/** Why this holder's first claims cannot be made, or null while they still may be. */
+export function failedFirstClaim(turn: Turn): string | null {
+  for (const [address, state] of Object.entries(turn.draft.addresses)) {
+    if (state.is === 'absent' && state.problem !== null) return `${address} cannot be bound: ${state.problem}`;
+    if (state.is !== 'bound' || (state.claim.is !== 'due' && state.claim.is !== 'claiming')) continue;
+    if (state.claim.isFirst && state.claim.failures > 0) return `the provider does not route ${address} to this node`;
+  }
+  return null;
+}
+
+function endLinger(turn: Turn, address: string, state: AddressState & { is: 'lingering' }): void {
+  if (state.managed) unbind(turn, address, 0);
+  else setState(turn, address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
+}
+
+function readOwner(turn: Turn, address: string, state: AddressState & { is: 'leftover' | 'lingering' }): void {
+  if (state.reading.attempt !== null || !turn.due(state.reading.readAtMs)) return;
+  const attempt = turn.nextNumber();
+  setState(turn, address, { ...state, reading: { ...state.reading, attempt } });
+  turn.command({ type: 'verify-owner', address, attempt });
+}
+
+function claimOf(turn: Turn, address: string): Claim | null {
+  const state = turn.draft.addresses[address];
+  return state?.is === 'bound' ? state.claim : null;
+}
+
+function setClaim(turn: Turn, address: string, claim: Claim): void {
+  const state = stateOf(turn, address);
+  if (state.is === 'bound') setState(turn, address, { ...state, claim });
+}
+
+function stateOf(turn: Turn, address: string): AddressState {
+  const state = turn.draft.addresses[address];
+  if (state === undefined) throw new Error(`no such address: ${address}`);
+  return state;
+}
+
+function setState(turn: Turn, address: string, state: AddressState): void {
+  turn.draft.addresses = { ...turn.draft.addresses, [address]: state };
+}

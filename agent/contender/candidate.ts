@@ -1,0 +1,195 @@
+/**
+ * The life of a candidate: it watches the Lease, and takes it when it is free and nothing hinders this node.
+ *
+ * Guarantees: a Lease that is held is never written by a candidate, except to ask a holder that wants relief (rule 9);
+ * one that seems to have run out is read again before it is taken, so that a silent watch costs a read and not a write.
+ */
+import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
+import { freedomOf, markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
+import type { LeaseSight, Observation } from './lease.ts';
+import type { Contender, Life } from './state.ts';
+import type { Turn } from './turn.ts';
+
+type Standby = Life & { is: 'standby' };
+
+const LONGEST_PAUSE_MS = 2_000;
+/** Nobody can mend a refusal by trying again soon. */
+const REFUSED_PAUSE_MS = 5_000;
+/** How long the others leave a released Lease to the candidate that asked for it. */
+const RANK_STEP_MS = 250;
+
+/** What keeps a node from contending, in words for people; null when nothing does. */
+export function hindranceOf(contender: Pick<Contender, 'verdict' | 'link' | 'provider'>): string | null {
+  const { provider } = contender;
+  if (provider === null) return 'the provider has not been asked yet';
+  return healthProblem(contender) ?? (provider.ready ? null : provider.reason);
+}
+
+/** What is wrong with this node's ability to serve, by its probes and its interface; null when nothing is. */
+export function healthProblem({ verdict, link }: Pick<Contender, 'verdict' | 'link'>): string | null {
+  if (verdict === null) return 'the probes have not answered yet';
+  if (!verdict.healthy) return verdict.reason;
+  if (link === null) return 'the interface has not been looked at yet';
+  return link.problem;
+}
+
+/** A new standby life that looks at the Lease at once or has nothing to find out. */
+export function standby(nowMs: number, find: 'read' | 'known'): Standby {
+  return { is: 'standby', readAtMs: find === 'read' ? nowMs : null, notBeforeMs: nowMs, failures: 0 };
+}
+
+/** Does what is due for a candidate. */
+export function contend(turn: Turn, life: Standby): void {
+  const { draft } = turn;
+  if (draft.request !== null) return;
+  if (life.readAtMs !== null) {
+    if (turn.due(life.readAtMs)) readLease(turn);
+    return;
+  }
+  const { observation } = draft;
+  if (observation === null) return;
+  const hindrance = hindranceOf(draft);
+  const freedom = freedomOf(observation, draft.settings);
+  reportHindrance(turn, freedom.is === 'foreign' ? foreignReason(freedom.holder) : hindrance);
+  if (hindrance !== null || freedom.is === 'foreign') return;
+  if (!turn.due(life.notBeforeMs)) return;
+  if (offerRelief(turn, observation)) return;
+  const freeAtMs = freedom.is === 'free' ? observation.sinceMs : freedom.atMs;
+  const contendAtMs = freeAtMs + rankDelayMs(turn, observation);
+  if (!turn.due(contendAtMs)) return;
+  const isConfirmed = observation.confirmedAtMs !== null && observation.confirmedAtMs >= contendAtMs;
+  if (freedom.is === 'free-at' && !isConfirmed) return readLease(turn);
+  acquire(turn, observation.sight, life.failures);
+}
+
+/** Candidates go by rank: whoever was promised the Lease first, whoever has just failed in it last. */
+function rankDelayMs(turn: Turn, observation: Observation): number {
+  const { standBack, settings } = turn.draft;
+  const isStandingBack = standBack.untilMs !== null && !turn.due(standBack.untilMs);
+  const ask = observation.sight === 'absent' ? null : observation.sight.marks.ask;
+  const released = observation.sight === 'absent' ? null : observation.sight.marks.released;
+  const isPromised = markNames(ask, released);
+  const behindTheAsker = isPromised && ask?.by !== settings.identity ? RANK_STEP_MS : 0;
+  return behindTheAsker + (isStandingBack ? settings.leaseDurationMs : 0);
+}
+
+/** Asks the holder to step down if it wants relief and this candidate can give it. Returns whether it did. */
+function offerRelief(turn: Turn, { sight }: Observation): boolean {
+  if (sight === 'absent') return false;
+  const term = termOf(sight);
+  const { settings, standBack, asked } = turn.draft;
+  const { relief, ask, claimFailed } = sight.marks;
+  if (term === null || term.holder === settings.identity || relief === null || !markNames(relief, term)) return false;
+  // An older sight that arrives late does not show an ask that has been made.
+  if (markNames(ask, term) || (asked !== null && sameTerm(asked, term))) return false;
+  if (standBack.untilMs !== null && !turn.due(standBack.untilMs)) return false;
+  if (relief.cause === 'claim-failed' && claimFailed.includes(settings.node)) {
+    // This node has had its try. It may have another one after a while, in case the provider answers it again.
+    if (standBack.claimUntilMs !== null && !turn.due(standBack.claimUntilMs)) return false;
+  }
+  turn.request(
+    { type: 'ask', basis: { uid: sight.uid, resourceVersion: sight.resourceVersion }, marks: { ask: { term, by: settings.identity } } },
+    Number.POSITIVE_INFINITY,
+  );
+  turn.draft.asked = term;
+  turn.incident('asked-for-relief', `offered to relieve ${nodeOfIdentity(term.holder)}, which says: ${relief.reason}`);
+  return true;
+}
+
+function acquire(turn: Turn, sight: LeaseSight, failures: number): void {
+  const { settings } = turn.draft;
+  const notAfterMs = turn.nowMs + settings.renewDeadlineMs;
+  const durationMs = settings.leaseDurationMs;
+  if (sight === 'absent') {
+    turn.draft.life = { is: 'acquiring', transitions: 1, uid: null, failures };
+    turn.request({ type: 'create', transitions: 1, durationMs }, notAfterMs);
+    turn.reason = 'there is no Lease: creating it';
+    return;
+  }
+  const transitions = sight.transitions + 1;
+  const term = { uid: sight.uid, transitions, holder: settings.identity };
+  turn.draft.life = { is: 'acquiring', transitions, uid: sight.uid, failures };
+  const marks = { duration: { term, durationMs }, released: null, relief: null, ask: null };
+  const basis = { uid: sight.uid, resourceVersion: sight.resourceVersion };
+  turn.request({ type: 'acquire', basis, transitions, durationMs, marks }, notAfterMs);
+  turn.reason = reasonToAcquire(sight, settings.identity);
+}
+
+function reasonToAcquire(sight: LeaseSight & object, identity: string): string {
+  if (sight.holder === identity) return 'the Lease still names this agent, whose tenure had ended';
+  if (sight.holder !== '') return `${nodeOfIdentity(sight.holder)} has not renewed the Lease for its whole duration`;
+  if (sight.marks.released !== null) return `${nodeOfIdentity(sight.marks.released.holder)} released the Lease`;
+  return 'nobody holds the Lease';
+}
+
+function readLease(turn: Turn): void {
+  const { settings, nowMs } = turn.draft;
+  turn.request({ type: 'read' }, nowMs + settings.renewDeadlineMs, settings.renewDeadlineMs);
+}
+
+/** Takes in a read that a candidate had asked for. */
+export function onCandidateRead(turn: Turn, life: Standby, sentAtMs: number, outcome: ReadOutcome): void {
+  if (outcome.is !== 'read') return pause(turn, life, outcome);
+  turn.noteNoTrouble();
+  const before = turn.draft.observation;
+  const after = observe(before, outcome.sight, { atMs: turn.nowMs, readSentAtMs: sentAtMs });
+  turn.draft.observation = after;
+  turn.draft.life = { ...life, readAtMs: null, notBeforeMs: turn.nowMs };
+  // This read was made because time had run out for a holder (others are due at `readAtMs`). If it shows that the
+  // holder lives after all, the watch, which should have shown it, has fallen silent.
+  if (life.readAtMs === null && before !== null && after.sinceMs !== before.sinceMs) turn.command({ type: 'restart-watch' });
+  if (before === null) turn.reason = 'read the Lease for the first time';
+}
+
+/** Takes in the answer to an ask: whatever it was, what the Lease says now is worth knowing only on a conflict. */
+export function onAskAnswered(turn: Turn, life: Standby, outcome: WriteOutcome): void {
+  switch (outcome.is) {
+    case 'written':
+      turn.noteNoTrouble();
+      turn.draft.observation = observe(turn.draft.observation, outcome.record, { atMs: turn.nowMs, readSentAtMs: null });
+      return;
+    case 'conflict':
+    case 'missing':
+      turn.draft.asked = null;
+      turn.draft.life = standby(turn.nowMs, 'read');
+      return;
+    default:
+      turn.draft.asked = null;
+      pause(turn, life, outcome);
+  }
+}
+
+/** Takes in anything but success of a write that would have made this candidate the holder. */
+export function onNotAcquired(turn: Turn, failures: number, outcome: Exclude<WriteOutcome, { is: 'written' }>): void {
+  const life: Standby = { ...standby(turn.nowMs, 'read'), failures };
+  turn.draft.life = life;
+  if (outcome.is === 'conflict' || outcome.is === 'missing') {
+    turn.reason = outcome.is === 'conflict' ? 'another candidate was faster' : 'the Lease was deleted meanwhile';
+    return;
+  }
+  turn.reason = outcome.message;
+  pause(turn, life, outcome);
+}
+
+function pause(turn: Turn, life: Standby, trouble: LeaseTrouble): void {
+  turn.noteTrouble(trouble);
+  const longestMs = trouble.is === 'refused' ? REFUSED_PAUSE_MS : LONGEST_PAUSE_MS;
+  const pauseMs = trouble.is === 'refused' ? REFUSED_PAUSE_MS : turn.pauseMs(trouble, life.failures, longestMs);
+  const atMs = turn.nowMs + pauseMs;
+  turn.draft.life = { is: 'standby', readAtMs: atMs, notBeforeMs: atMs, failures: life.failures + 1 };
+}
+
+function foreignReason(holder: string): string {
+  const held = holder === '' ? 'was held' : `is held by "${holder}"`;
+  return `the Lease ${held} by another program and bears no mark of Leasehold: name another one in LEASE_NAME, or delete it`;
+}
+
+function reportHindrance(turn: Turn, hindrance: string | null): void {
+  const { draft } = turn;
+  const isStarting = draft.verdict === null || draft.link === null || draft.provider === null;
+  if (isStarting || draft.reportedHindrance === hindrance) return;
+  const before = draft.reportedHindrance;
+  draft.reportedHindrance = hindrance;
+  if (hindrance !== null) turn.incident('hindered', hindrance);
+  else if (before !== null) turn.incident('unhindered', 'nothing hinders this node from taking over any more');
+}

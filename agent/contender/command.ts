@@ -1,0 +1,101 @@
+/**
+ * Everything that a contender can want done, as plain data. Whoever carries a command out looks at the clock once more
+ * right before it (design rule 6) and answers with the input that belongs to it.
+ */
+import type { LeaseMarks, Term } from './lease.ts';
+
+/** The record that a conditional write is based on. */
+export interface Basis {
+  readonly uid: string;
+  readonly resourceVersion: string;
+}
+
+/** The marks that one write leaves behind it; what is not named stays as it is in the record. */
+export type MarkChanges = { readonly [Mark in keyof LeaseMarks]?: LeaseMarks[Mark] };
+
+/** A request about the Lease. `timeoutMs` bounds the wait for the answer, `notAfterMs` the instant of sending. */
+interface LeaseRequest {
+  readonly request: number;
+  readonly timeoutMs: number;
+  readonly notAfterMs: number;
+}
+
+export type LeaseCommand =
+  | (LeaseRequest & { readonly type: 'read' })
+  | (LeaseRequest & { readonly type: 'create'; readonly transitions: number; readonly durationMs: number })
+  | (LeaseRequest & {
+      readonly type: 'acquire';
+      readonly basis: Basis;
+      readonly transitions: number;
+      readonly durationMs: number;
+      readonly marks: MarkChanges;
+    })
+  | (LeaseRequest & {
+      readonly type: 'renew';
+      readonly basis: Basis;
+      readonly term: Term;
+      readonly durationMs: number;
+      /** The renewTime this one must differ from, so that every candidate sees the change. */
+      readonly lastRenewTime: string | null;
+      readonly marks: MarkChanges;
+    })
+  | (LeaseRequest & { readonly type: 'ask'; readonly basis: Basis; readonly marks: MarkChanges })
+  | (LeaseRequest & { readonly type: 'release'; readonly basis: Basis; readonly marks: MarkChanges });
+
+export type Command =
+  | LeaseCommand
+  | { readonly type: 'abort-request'; readonly request: number }
+  /** The watch has missed something that a read has shown: start it afresh. */
+  | { readonly type: 'restart-watch' }
+  | { readonly type: 'look' }
+  /** Bind or refresh, so that the kernel ends the address at `untilMs` if nobody renews it. Not done after `notAfterMs`. */
+  | { readonly type: 'bind'; readonly address: string; readonly untilMs: number; readonly notAfterMs: number }
+  | { readonly type: 'unbind'; readonly address: string }
+  | {
+      readonly type: 'claim';
+      readonly address: string;
+      readonly attempt: number;
+      /** A term's first claim counts only once nothing that was begun before it can still move the address (rule 8). */
+      readonly isFirst: boolean;
+      readonly timeoutMs: number;
+    }
+  | { readonly type: 'cancel-claim'; readonly address: string; readonly attempt: number }
+  | { readonly type: 'verify-owner'; readonly address: string; readonly attempt: number }
+  | { readonly type: 'report'; readonly report: Report }
+  /** Nothing is left to do: the process may end. */
+  | { readonly type: 'stop' };
+
+/** One word for what a contender is doing, for people. */
+export type Role = 'starting' | 'standby' | 'acquiring' | 'claiming' | 'serving' | 'stepping-down' | 'leaving' | 'stopped';
+
+/** Something that people should be able to read about. */
+export type Report =
+  | {
+      readonly kind: 'transition';
+      readonly from: Role;
+      readonly to: Role;
+      readonly reason: string;
+      readonly term: Term | null;
+      /** How long the role that ended had lasted. */
+      readonly elapsedMs: number;
+    }
+  | { readonly kind: 'incident'; readonly event: Incident; readonly message: string; readonly address: string | null };
+
+export type Incident =
+  | 'hindered'
+  | 'unhindered'
+  | 'lease-trouble'
+  | 'lease-trouble-over'
+  | 'relief-wanted'
+  | 'relief-withdrawn'
+  | 'unrelieved'
+  | 'asked-for-relief'
+  | 'bind-failed'
+  | 'bound-elsewhere'
+  | 'address-repaired'
+  | 'address-left-behind'
+  | 'linger-ended'
+  | 'claim-failed'
+  | 'claim-confirmed'
+  | 'owner-drifted'
+  | 'release-failed';

@@ -1,0 +1,183 @@
+/**
+ * The heart: `step(contender, input)` gives the next state and what is to be done about it.
+ *
+ * Guarantees: pure and total. It reads no clock, draws no random number, performs no I/O and imports nothing from
+ * outside this folder, so the same rules run in production and in a simulator. Time passes before an input is taken in,
+ * so an answer that arrives after a tenure has ended cannot revive it. Each change of role is reported exactly once.
+ */
+import { advanceAddresses, onBindDone, onClaimDone, onLooked, onOwnerRead, onUnbindDone } from './addresses.ts';
+import { contend, onAskAnswered, onCandidateRead, onNotAcquired } from './candidate.ts';
+import type { Command } from './command.ts';
+import { beginStepDown, leave, leaveTerm, onDepartureRead, onReleased, stepDown } from './departure.ts';
+import { endTenureInTime, onHolderRead, onHolderSaw, onRenewed, serve, takeOffice } from './holder.ts';
+import type { Input, ReadOutcome, WriteOutcome } from './input.ts';
+import { observe } from './lease.ts';
+import { officeTerm, roleOf } from './state.ts';
+import type { Contender } from './state.ts';
+import { Turn } from './turn.ts';
+
+/** How often a contender looks at its interface when no renewal makes it look. */
+const LOOK_INTERVAL_MS = 1_000;
+/** More changes of life than any one step can need. */
+const ROUNDS_MAX = 8;
+
+export interface Step {
+  readonly contender: Contender;
+  readonly commands: readonly Command[];
+}
+
+/** Takes one input in. Inputs may arrive in any order; an instant that lies in the past counts as the latest known one. */
+export function step(contender: Contender, input: Input): Step {
+  const turn = new Turn(contender, Math.max(contender.nowMs, input.atMs));
+  endTenureInTime(turn);
+  takeIn(turn, input);
+  advance(turn);
+  look(turn);
+  reportTransition(turn, contender);
+  turn.draft.wakeAtMs = turn.wakeAtMs;
+  return { contender: turn.draft, commands: turn.commands };
+}
+
+function takeIn(turn: Turn, input: Input): void {
+  switch (input.type) {
+    case 'tick':
+      return;
+    case 'lease-read':
+    case 'lease-written':
+      return onAnswer(turn, input);
+    case 'lease-seen':
+      return onLeaseSeen(turn, input);
+    case 'verdict':
+      turn.draft.verdict = { healthy: input.healthy, reason: input.reason };
+      return;
+    case 'provider-readiness':
+      turn.draft.provider = { ready: input.ready, reason: input.reason };
+      return;
+    case 'looked':
+      return onLooked(turn, input.view);
+    case 'bind-done':
+      return onBindDone(turn, input.address, input.outcome);
+    case 'unbind-done':
+      return onUnbindDone(turn, input.address, input.outcome);
+    case 'claim-done':
+      return onClaimDone(turn, input.address, input.attempt, input.outcome);
+    case 'owner-read':
+      return onOwnerRead(turn, input.address, input.attempt, input.owner);
+    case 'shutdown':
+      return onShutdown(turn, input.reason);
+  }
+}
+
+type Answer = Input & { type: 'lease-read' | 'lease-written' };
+
+/** Hands an answer to whoever is waiting for it. One that nobody waits for any more is dropped. */
+function onAnswer(turn: Turn, input: Answer): void {
+  const { request } = turn.draft;
+  if (request?.id !== input.request) return;
+  turn.draft.request = null;
+  if (input.type === 'lease-read') onReadAnswer(turn, request.sentAtMs, input.outcome);
+  else onWriteAnswer(turn, request.sentAtMs, input.outcome);
+}
+
+function onReadAnswer(turn: Turn, sentAtMs: number, outcome: ReadOutcome): void {
+  const { life } = turn.draft;
+  if (life.is === 'standby') onCandidateRead(turn, life, sentAtMs, outcome);
+  else if (life.is === 'holding') onHolderRead(turn, life.office, outcome);
+  else if (life.is === 'stepping-down' && life.stage === 'reading') onDepartureRead(turn, life, outcome);
+}
+
+function onWriteAnswer(turn: Turn, sentAtMs: number, outcome: WriteOutcome): void {
+  const { life } = turn.draft;
+  if (life.is === 'acquiring') {
+    if (outcome.is === 'written') takeOffice(turn, outcome.record, sentAtMs);
+    else onNotAcquired(turn, life.failures, outcome);
+  } else if (life.is === 'standby') {
+    onAskAnswered(turn, life, outcome);
+  } else if (life.is === 'holding') {
+    onRenewed(turn, life.office, sentAtMs, outcome);
+  } else if (life.is === 'stepping-down' && life.stage === 'writing') {
+    onReleased(turn, life, outcome);
+  }
+}
+
+function onLeaseSeen(turn: Turn, input: Input & { type: 'lease-seen' }): void {
+  const { draft, nowMs } = turn;
+  if (draft.life.is === 'holding') return onHolderSaw(turn, draft.life.office, input.sight);
+  if (draft.life.is !== 'standby') return;
+  if (draft.observation === null) turn.reason = 'saw the Lease for the first time';
+  draft.observation = observe(draft.observation, input.sight, { atMs: nowMs, readSentAtMs: null });
+}
+
+function onShutdown(turn: Turn, reason: string): void {
+  const { life, settings } = turn.draft;
+  switch (life.is) {
+    case 'standby':
+      turn.reason = reason;
+      turn.draft.life = { is: 'leaving' };
+      return;
+    case 'acquiring':
+      // The write under way may yet make this agent the holder, so it leaves as one would.
+      return leaveTerm(turn, { uid: life.uid ?? '', transitions: life.transitions, holder: settings.identity }, reason, 'leaving');
+    case 'holding':
+      return beginStepDown(turn, life.office, reason, 'leaving');
+    case 'stepping-down':
+      turn.draft.life = { ...life, afterwards: 'leaving' };
+      return;
+    case 'leaving':
+    case 'stopped':
+      return;
+  }
+}
+
+/** Does everything that is due. What one rule does may make another one due, so this goes on until nothing moves. */
+function advance(turn: Turn): void {
+  for (let round = 0; round < ROUNDS_MAX; round += 1) {
+    const before = turn.draft.life;
+    advanceAddresses(turn);
+    advanceLife(turn);
+    if (turn.draft.life.is === before.is) return;
+  }
+  throw new Error('the contender does not come to rest within one step');
+}
+
+function advanceLife(turn: Turn): void {
+  const { life } = turn.draft;
+  switch (life.is) {
+    case 'standby':
+      return contend(turn, life);
+    case 'holding':
+      return serve(turn, life);
+    case 'stepping-down':
+      stepDown(turn, life);
+      if (turn.draft.life.is === 'leaving') leave(turn);
+      return;
+    case 'leaving':
+      return leave(turn);
+    case 'acquiring':
+    case 'stopped':
+      return;
+  }
+}
+
+function look(turn: Turn): void {
+  const { draft } = turn;
+  if (draft.life.is === 'stopped') return;
+  const isLooking = turn.commands.some(({ type }) => type === 'look');
+  if (!isLooking && !turn.due(draft.lookAtMs)) return;
+  if (!isLooking) turn.command({ type: 'look' });
+  draft.lookAtMs = turn.nowMs + LOOK_INTERVAL_MS;
+  turn.due(draft.lookAtMs);
+}
+
+function reportTransition(turn: Turn, before: Contender): void {
+  const from = roleOf(before);
+  const to = roleOf(turn.draft);
+  if (from === to) return;
+  const term = officeTerm(turn.draft) ?? officeTerm(before);
+  const elapsedMs = Math.round(turn.nowMs - before.roleSinceMs);
+  turn.command({
+    type: 'report',
+    report: { kind: 'transition', from, to, reason: turn.reason ?? 'for no stated reason', term, elapsedMs },
+  });
+  turn.draft.roleSinceMs = turn.nowMs;
+}

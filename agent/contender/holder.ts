@@ -1,0 +1,231 @@
+/**
+ * The life of a holder: it renews in time, verifies what contradicts it, and asks to be relieved when it cannot serve.
+ *
+ * Guarantees: the tenure ends at the send time of the last good renewal + the renew deadline, and no later answer
+ * revives it (rule 3); only a consistent read or the end of the tenure ends a term, never a watch event (rule 4).
+ */
+import { allAddressesServe, failedFirstClaim, letGoOfAddresses } from './addresses.ts';
+import { healthProblem, standby } from './candidate.ts';
+import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
+import { markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
+import type { LeaseRecord, LeaseSight } from './lease.ts';
+import type { Life, Office, Relief } from './state.ts';
+import { beginStepDown } from './departure.ts';
+import type { Turn } from './turn.ts';
+
+/** How often a holder that nobody relieves says so again. */
+const UNRELIEVED_REMINDER_MS = 30_000;
+const CONFLICTS_WITHOUT_PAUSE = 3;
+
+/** Takes office with a record that names this agent, counted from the instant the write was sent. */
+export function takeOffice(turn: Turn, record: LeaseRecord, sentAtMs: number): void {
+  const { draft, nowMs } = turn;
+  const { settings } = draft;
+  const term = termOf(record);
+  const tenureEndMs = sentAtMs + settings.renewDeadlineMs;
+  noteRecord(turn, record);
+  if (term?.holder !== settings.identity || nowMs >= tenureEndMs) {
+    draft.life = standby(nowMs, 'read');
+    turn.reason = 'the answer that made this agent the holder came too late';
+    return;
+  }
+  const office: Office = {
+    term,
+    acquiredAtMs: nowMs,
+    basis: { uid: record.uid, resourceVersion: record.resourceVersion },
+    renewTime: record.renewTime,
+    renewalSentAtMs: sentAtMs,
+    tenureEndMs,
+    // A Lease that was just created cannot name its own uid in the mark of its duration: the first renewal adds it.
+    renewAtMs: record.marks.duration === null ? nowMs : sentAtMs + settings.renewIntervalMs,
+    renewFailures: 0,
+    mustRead: false,
+    relief: null,
+    claimFailed: record.marks.claimFailed,
+    servingSinceMs: null,
+  };
+  turn.reason = `the Lease names this agent now, in term ${term.transitions}`;
+  draft.life = { is: 'holding', office };
+}
+
+/** Ends the office if its tenure is over. Runs before anything else in every step. */
+export function endTenureInTime(turn: Turn): void {
+  const { life } = turn.draft;
+  if (life.is !== 'holding' || turn.nowMs < life.office.tenureEndMs) return;
+  const silentMs = Math.round(turn.nowMs - life.office.renewalSentAtMs);
+  loseOffice(turn, `no renewal has succeeded for ${silentMs}ms: the tenure is over`);
+}
+
+/** Does what is due for a holder. */
+export function serve(turn: Turn, { office }: Life & { is: 'holding' }): void {
+  const { draft, nowMs } = turn;
+  turn.due(office.tenureEndMs);
+  let next = withRelief(turn, office);
+  if (next.relief !== null) {
+    const unaskedAtMs = next.relief.sinceMs + draft.settings.leaseDurationMs;
+    const mayRelease = draft.settings.whenAllUnhealthy === 'release' && next.relief.cause === 'unhealthy';
+    if (mayRelease && turn.due(unaskedAtMs)) {
+      draft.life = { is: 'holding', office: next };
+      return beginStepDown(turn, next, `unhealthy, and no healthy node has offered to take over: ${next.relief.reason}`, 'standby');
+    }
+    if (turn.due(next.relief.remindAtMs)) {
+      turn.incident('unrelieved', `holding on although ${next.relief.reason}: no other node has offered to take over`);
+      next = { ...next, relief: { ...next.relief, remindAtMs: nowMs + UNRELIEVED_REMINDER_MS } };
+    }
+  }
+  if (next.servingSinceMs === null && allAddressesServe(turn)) {
+    turn.reason = `every address is ${draft.settings.kind === 'routed' ? 'bound and routed here' : 'bound'}`;
+    next = { ...next, servingSinceMs: nowMs, claimFailed: [] };
+  }
+  draft.life = { is: 'holding', office: next };
+  if (draft.request === null && turn.due(next.renewAtMs)) renewOrRead(turn, next);
+}
+
+function renewOrRead(turn: Turn, office: Office): void {
+  if (office.mustRead) return turn.request({ type: 'read' }, office.tenureEndMs);
+  const { settings } = turn.draft;
+  const { term, relief } = office;
+  // Set now and not with the answer: a doubt or a wish that arises meanwhile makes it earlier.
+  setOffice(turn, { ...office, renewAtMs: turn.nowMs + settings.renewIntervalMs });
+  turn.request(
+    {
+      type: 'renew',
+      basis: office.basis,
+      term,
+      durationMs: settings.leaseDurationMs,
+      lastRenewTime: office.renewTime,
+      marks: {
+        duration: { term, durationMs: settings.leaseDurationMs },
+        relief: relief === null ? null : { term, cause: relief.cause, reason: relief.reason },
+        claimFailed: office.claimFailed,
+      },
+    },
+    office.tenureEndMs,
+  );
+}
+
+/** Wants relief when this node cannot serve, and no longer when it can. A change is put into the record at once. */
+function withRelief(turn: Turn, office: Office): Office {
+  const { nowMs, draft } = turn;
+  const problem = healthProblem(draft);
+  const failedClaim = problem === null && office.servingSinceMs === null ? failedFirstClaim(turn) : null;
+  const reason = problem ?? failedClaim;
+  if (reason === null) {
+    if (office.relief === null) return office;
+    turn.incident('relief-withdrawn', `no longer so: ${office.relief.reason}`);
+    return { ...office, relief: null, renewAtMs: nowMs };
+  }
+  const cause: Relief['cause'] = problem === null ? 'claim-failed' : 'unhealthy';
+  if (office.relief?.cause === cause) return office;
+  turn.incident('relief-wanted', reason);
+  const { node } = draft.settings;
+  const claimFailed = cause === 'claim-failed' && !office.claimFailed.includes(node) ? [...office.claimFailed, node] : office.claimFailed;
+  const relief = { cause, reason, sinceMs: nowMs, remindAtMs: nowMs + UNRELIEVED_REMINDER_MS };
+  return { ...office, relief, claimFailed, renewAtMs: nowMs };
+}
+
+/** Takes in the answer to a renewal. */
+export function onRenewed(turn: Turn, office: Office, sentAtMs: number, outcome: WriteOutcome): void {
+  switch (outcome.is) {
+    case 'written':
+      return onRenewalWritten(turn, office, sentAtMs, outcome.record);
+    case 'conflict':
+    case 'missing':
+      return readAgain(turn, office);
+    default:
+      return retryLater(turn, office, outcome);
+  }
+}
+
+function onRenewalWritten(turn: Turn, office: Office, sentAtMs: number, record: LeaseRecord): void {
+  const { settings } = turn.draft;
+  if (record.resourceVersion === office.basis.resourceVersion) {
+    return retryLater(turn, office, { is: 'unknown', message: 'the API server took a renewal but changed nothing', retryAfterMs: null });
+  }
+  turn.noteNoTrouble();
+  setOffice(turn, {
+    ...office,
+    basis: { uid: record.uid, resourceVersion: record.resourceVersion },
+    renewTime: record.renewTime,
+    renewalSentAtMs: sentAtMs,
+    tenureEndMs: sentAtMs + settings.renewDeadlineMs,
+    renewFailures: 0,
+  });
+  turn.command({ type: 'look' });
+  judgeRecord(turn, record);
+}
+
+/** Takes in a consistent read that a holder had asked for: still its own term, or the end of it. */
+export function onHolderRead(turn: Turn, office: Office, outcome: ReadOutcome): void {
+  if (outcome.is !== 'read') return retryLater(turn, office, outcome);
+  turn.noteNoTrouble();
+  setOffice(turn, { ...office, mustRead: false });
+  judgeRecord(turn, outcome.sight);
+}
+
+function judgeRecord(turn: Turn, sight: LeaseSight): void {
+  const { life } = turn.draft;
+  if (life.is !== 'holding') return;
+  const { office } = life;
+  const term = termOf(sight);
+  noteRecord(turn, sight);
+  if (sight === 'absent') return loseOffice(turn, 'the Lease was deleted');
+  if (term === null) return loseOffice(turn, 'the Lease was emptied by somebody else');
+  if (!sameTerm(term, office.term)) {
+    const isOwn = term.holder === office.term.holder;
+    return loseOffice(turn, isOwn ? 'the Lease was changed by somebody else' : `${nodeOfIdentity(term.holder)} holds the Lease now`);
+  }
+  const { ask } = sight.marks;
+  if (ask !== null && markNames(ask, term)) {
+    const why = office.relief === null ? '' : `, because ${office.relief.reason}`;
+    return beginStepDown(turn, office, `${nodeOfIdentity(ask.by)} offered to take over${why}`, 'standby');
+  }
+  const basis = { uid: sight.uid, resourceVersion: sight.resourceVersion };
+  setOffice(turn, { ...office, basis, renewTime: sight.renewTime });
+}
+
+/** Takes in a watch's word: only what contradicts this term is worth a read. */
+export function onHolderSaw(turn: Turn, office: Office, sight: LeaseSight): void {
+  const term = termOf(sight);
+  const isOurTerm = term !== null && sameTerm(term, office.term);
+  const isAsked = sight !== 'absent' && markNames(sight.marks.ask, term);
+  if (isOurTerm && !isAsked) return;
+  setOffice(turn, { ...office, mustRead: true, renewAtMs: turn.nowMs });
+}
+
+/** Somebody else wrote to the record: read it at once, unless that has happened too often in a row. */
+function readAgain(turn: Turn, office: Office): void {
+  const excess = office.renewFailures - CONFLICTS_WITHOUT_PAUSE;
+  const pauseMs = excess < 0 ? 0 : turn.pauseMs(null, excess, turn.draft.settings.renewIntervalMs);
+  setOffice(turn, { ...office, mustRead: true, renewFailures: office.renewFailures + 1, renewAtMs: turn.nowMs + pauseMs });
+}
+
+function retryLater(turn: Turn, office: Office, trouble: LeaseTrouble): void {
+  turn.noteTrouble(trouble);
+  // A request that timed out has used up its pause; one that failed fast is followed by a pause that grows.
+  const pauseMs = trouble.is === 'unknown' ? 0 : turn.pauseMs(trouble, office.renewFailures, turn.draft.settings.renewIntervalMs);
+  // However long the server asks to wait, one more try is made before the tenure ends.
+  const lastTryMs = turn.nowMs + (office.tenureEndMs - turn.nowMs) / 2;
+  const renewAtMs = Math.min(turn.nowMs + pauseMs, lastTryMs);
+  setOffice(turn, { ...office, renewFailures: office.renewFailures + 1, renewAtMs });
+}
+
+/** The term is over without a release: somebody else decides about the Lease now. */
+function loseOffice(turn: Turn, reason: string): void {
+  const { draft } = turn;
+  if (draft.request !== null) {
+    turn.command({ type: 'abort-request', request: draft.request.id });
+    draft.request = null;
+  }
+  letGoOfAddresses(turn);
+  turn.reason = reason;
+  draft.life = standby(turn.nowMs, 'read');
+}
+
+function noteRecord(turn: Turn, sight: LeaseSight): void {
+  turn.draft.observation = observe(turn.draft.observation, sight, { atMs: turn.nowMs, readSentAtMs: null });
+}
+
+function setOffice(turn: Turn, office: Office): void {
+  turn.draft.life = { is: 'holding', office };
+}

@@ -1,0 +1,166 @@
+/**
+ * What a Lease says and what follows from it: whose term it is, and when it may be taken.
+ *
+ * Guarantees: a record's age is counted only from when this process saw it change (design rule 1), and a vacant Lease
+ * counts as free at once only when its last holder said so itself or it was never held (rule 2).
+ * Does not trust the times written in a record: they are compared for being different, never read as times.
+ */
+import type { ContenderSettings } from './settings.ts';
+
+/** One holder's time in office. Every acquisition raises `transitions`; a recreated Lease has another `uid`. */
+export interface Term {
+  readonly uid: string;
+  readonly transitions: number;
+  readonly holder: string;
+}
+
+/** Why a holder would rather be relieved. */
+export type ReliefCause = 'unhealthy' | 'claim-failed';
+
+/** What Leasehold writes beside the fields that every Lease has. Each mark names the term that it is about. */
+export interface LeaseMarks {
+  /** The exact lease duration, which `leaseDurationSeconds` can only round up. */
+  readonly duration: { readonly term: Term; readonly durationMs: number } | null;
+  /** The last holder's own word that it has let go. */
+  readonly released: Term | null;
+  /** The holder's wish that a healthier candidate take over. */
+  readonly relief: { readonly term: Term; readonly cause: ReliefCause; readonly reason: string } | null;
+  /** A candidate's offer to take over, which the holder answers by stepping down. */
+  readonly ask: { readonly term: Term; readonly by: string } | null;
+  /** Nodes whose first claim failed since the last one that was confirmed. */
+  readonly claimFailed: readonly string[];
+}
+
+export const NO_MARKS: LeaseMarks = { duration: null, released: null, relief: null, ask: null, claimFailed: [] };
+
+/** A Lease as it was read. */
+export interface LeaseRecord {
+  readonly uid: string;
+  readonly resourceVersion: string;
+  /** The holder's identity, or '' when nobody holds it. */
+  readonly holder: string;
+  readonly transitions: number;
+  readonly acquireTime: string | null;
+  readonly renewTime: string | null;
+  /** `leaseDurationSeconds` in milliseconds, or null where the record names none. */
+  readonly durationMs: number | null;
+  /** Whether Leasehold or its manifests have ever written to this Lease. */
+  readonly isOurs: boolean;
+  readonly marks: LeaseMarks;
+}
+
+/** A Lease, or the fact that there is none. */
+export type LeaseSight = LeaseRecord | 'absent';
+
+/** What this process knows of the Lease, and since when by its own clock. */
+export interface Observation {
+  readonly sight: LeaseSight;
+  /** When this process saw the present holder's last sign of life, or the vacancy begin. */
+  readonly sinceMs: number;
+  /** The term whose holder may still be serving, whatever the record says now; null when it has let go or none was seen. */
+  readonly lastTerm: Term | null;
+  /** The longest duration seen in that term. */
+  readonly longestDurationMs: number;
+  /** When the latest consistent read was sent that showed this very state; null if only a watch has shown it. */
+  readonly confirmedAtMs: number | null;
+}
+
+/** When a Lease may be taken. */
+export type Freedom =
+  { readonly is: 'free' } | { readonly is: 'free-at'; readonly atMs: number } | { readonly is: 'foreign'; readonly holder: string };
+
+export function sameTerm(a: Term, b: Term): boolean {
+  return a.uid === b.uid && a.transitions === b.transitions && a.holder === b.holder;
+}
+
+/** The term that a record is in, or null when nobody holds the Lease. */
+export function termOf(sight: LeaseSight): Term | null {
+  if (sight === 'absent' || sight.holder === '') return null;
+  return { uid: sight.uid, transitions: sight.transitions, holder: sight.holder };
+}
+
+/** Whether a mark speaks about the term that the record is in. */
+export function markNames(mark: { readonly term: Term } | null, term: Term | null): boolean {
+  return mark !== null && term !== null && sameTerm(mark.term, term);
+}
+
+/**
+ * Takes a new sight of the Lease into account. Only a changed spec counts as a sign of life: a candidate's ask or a
+ * person's label raises the resourceVersion too and must not keep a dead holder alive.
+ */
+export function observe(
+  previous: Observation | null,
+  sight: LeaseSight,
+  seen: { readonly atMs: number; readonly readSentAtMs: number | null },
+): Observation {
+  const term = termOf(sight);
+  if (previous !== null && signOfLife(previous.sight) === signOfLife(sight)) {
+    return { ...previous, sight, confirmedAtMs: seen.readSentAtMs ?? previous.confirmedAtMs };
+  }
+  const confirmedAtMs = seen.readSentAtMs;
+  if (term !== null && sight !== 'absent') {
+    const durationMs = durationOf(sight);
+    const isSameTerm = previous?.lastTerm !== undefined && previous.lastTerm !== null && sameTerm(previous.lastTerm, term);
+    return {
+      sight,
+      sinceMs: seen.atMs,
+      lastTerm: term,
+      longestDurationMs: isSameTerm ? Math.max(previous.longestDurationMs, durationMs) : durationMs,
+      confirmedAtMs,
+    };
+  }
+  if (sight !== 'absent' && isReleasedByItsHolder(sight, previous?.lastTerm ?? null)) {
+    return { sight, sinceMs: seen.atMs, lastTerm: null, longestDurationMs: 0, confirmedAtMs };
+  }
+  // A vacancy that only changes its shape (deleted, then recreated) is still the same vacancy.
+  const wasVacant = previous !== null && termOf(previous.sight) === null;
+  return {
+    sight,
+    sinceMs: wasVacant ? previous.sinceMs : seen.atMs,
+    lastTerm: previous?.lastTerm ?? null,
+    longestDurationMs: previous?.longestDurationMs ?? (sight === 'absent' ? 0 : durationOf(sight)),
+    confirmedAtMs,
+  };
+}
+
+/** When this candidate may take the Lease that it observes. */
+export function freedomOf(observation: Observation, settings: ContenderSettings): Freedom {
+  const { sight, sinceMs, lastTerm } = observation;
+  const afterAWholeDuration: Freedom = {
+    is: 'free-at',
+    atMs: sinceMs + Math.max(settings.leaseDurationMs, observation.longestDurationMs),
+  };
+  if (sight === 'absent') return afterAWholeDuration;
+  // A term of this very process that has ended holds nobody up: this process knows that it no longer serves in it.
+  if (sight.holder === settings.identity) return { is: 'free' };
+  const wasNeverHeld = sight.transitions === 0 && sight.acquireTime === null && sight.renewTime === null;
+  if (!sight.isOurs && !(sight.holder === '' && wasNeverHeld)) return { is: 'foreign', holder: sight.holder };
+  if (sight.holder !== '') return afterAWholeDuration;
+  if (isReleasedByItsHolder(sight, lastTerm)) return { is: 'free' };
+  if (wasNeverHeld && lastTerm === null) return { is: 'free' };
+  return afterAWholeDuration;
+}
+
+/** The node part of an identity `<node>_<hash>_<random>`; the whole text where it has another form. */
+export function nodeOfIdentity(identity: string): string {
+  const parts = identity.split('_');
+  return parts.length < 3 ? identity : parts.slice(0, -2).join('_');
+}
+
+function durationOf(record: LeaseRecord): number {
+  const exact = record.marks.duration;
+  return markNames(exact, termOf(record)) && exact !== null ? exact.durationMs : (record.durationMs ?? 0);
+}
+
+function isReleasedByItsHolder(record: LeaseRecord, lastTerm: Term | null): boolean {
+  const { released } = record.marks;
+  if (record.holder !== '' || released === null) return false;
+  if (released.uid !== record.uid || released.transitions !== record.transitions) return false;
+  return lastTerm === null || sameTerm(lastTerm, released);
+}
+
+function signOfLife(sight: LeaseSight): string {
+  if (sight === 'absent') return 'absent';
+  const { uid, holder, transitions, acquireTime, renewTime, durationMs } = sight;
+  return JSON.stringify([uid, holder, transitions, acquireTime, renewTime, durationMs]);
+}

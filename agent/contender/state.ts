@@ -1,0 +1,215 @@
+/**
+ * The life of one contender, from candidate to holder and back, as data that never changes in place.
+ *
+ * Guarantees: only `holding` carries a tenure, so nothing can act for an office that is over; each member of a union
+ * has exactly the fields that make sense in it.
+ */
+import type { Basis, Role } from './command.ts';
+import type { LinkView } from './input.ts';
+import type { Observation, ReliefCause, Term } from './lease.ts';
+import type { ContenderSettings } from './settings.ts';
+
+export interface Contender {
+  readonly settings: ContenderSettings;
+  /** The latest instant that any input carried. */
+  readonly nowMs: number;
+  /** When the next tick is due, whatever else happens before. */
+  readonly wakeAtMs: number;
+  readonly life: Life;
+  /** Since when the present role has lasted. */
+  readonly roleSinceMs: number;
+  readonly observation: Observation | null;
+  /** The one request about the Lease that is under way. */
+  readonly request: PendingRequest | null;
+  /** Numbers requests, claims and owner reads, so that a late answer is told from the awaited one. */
+  readonly counter: number;
+  readonly verdict: { readonly healthy: boolean; readonly reason: string } | null;
+  readonly provider: { readonly ready: boolean; readonly reason: string } | null;
+  readonly link: LinkView | null;
+  readonly lookAtMs: number;
+  readonly addresses: Readonly<Record<string, AddressState>>;
+  readonly standBack: StandBack;
+  /** The term whose holder this candidate has asked to step down. */
+  readonly asked: Term | null;
+  /** What was last reported as keeping this candidate from contending. */
+  readonly reportedHindrance: string | null;
+  /** What was last reported as wrong with requests about the Lease. */
+  readonly reportedTrouble: string | null;
+}
+
+export type Life =
+  /** Watches the Lease, and takes it when it is free and nothing hinders this node. */
+  | {
+      readonly is: 'standby';
+      /** A read of the Lease is due at this instant; null while there is nothing to find out. */
+      readonly readAtMs: number | null;
+      /** No attempt to acquire or ask before this instant. */
+      readonly notBeforeMs: number;
+      readonly failures: number;
+    }
+  /** Has sent a write that would make it the holder. */
+  | { readonly is: 'acquiring'; readonly transitions: number; readonly uid: string | null; readonly failures: number }
+  | { readonly is: 'holding'; readonly office: Office }
+  /** Gives the office up in order (rule 5). */
+  | {
+      readonly is: 'stepping-down';
+      readonly term: Term;
+      readonly stage: 'unbinding' | 'settling' | 'reading' | 'writing';
+      readonly afterwards: 'standby' | 'leaving';
+      /** The Lease is left to run out if it could not be released by then. */
+      readonly giveUpAtMs: number;
+      /** A request that is still under way is called off at this instant. */
+      readonly abortAtMs: number;
+      readonly failures: number;
+      readonly retryAtMs: number;
+    }
+  /** Has let go of the Lease for good and keeps serving only what still lingers. */
+  | { readonly is: 'leaving' }
+  | { readonly is: 'stopped' };
+
+export interface Office {
+  readonly term: Term;
+  readonly acquiredAtMs: number;
+  /** What the next conditional write is based on. */
+  readonly basis: Basis;
+  readonly renewTime: string | null;
+  /** When the last good renewal was sent: s in design.md. */
+  readonly renewalSentAtMs: number;
+  /** s + R. Never moved by anything but a good renewal. */
+  readonly tenureEndMs: number;
+  readonly renewAtMs: number;
+  readonly renewFailures: number;
+  /** Something contradicts what is known of the record: a consistent read comes before the next renewal. */
+  readonly mustRead: boolean;
+  readonly relief: Relief | null;
+  /** Nodes whose first claim failed, as the record lists them. */
+  readonly claimFailed: readonly string[];
+  /** Since when every address has been confirmed; null while that is still to come. */
+  readonly servingSinceMs: number | null;
+}
+
+/** The holder's wish to be relieved. */
+export interface Relief {
+  readonly cause: ReliefCause;
+  readonly reason: string;
+  readonly sinceMs: number;
+  readonly remindAtMs: number;
+}
+
+export type PendingRequest = {
+  readonly id: number;
+  /** The instant the command was given, which is never after the instant of sending. */
+  readonly sentAtMs: number;
+} & (
+  | { readonly kind: 'read' }
+  | { readonly kind: 'acquire' }
+  | { readonly kind: 'renew' }
+  | { readonly kind: 'ask' }
+  | { readonly kind: 'release' }
+);
+
+export type AddressState =
+  /** Not bound by this program. */
+  | { readonly is: 'absent'; readonly problem: string | null; readonly retryAtMs: number }
+  /** Bound by an earlier agent on this node; its kernel lifetime runs out by itself. */
+  | { readonly is: 'leftover'; readonly reading: OwnerReading }
+  | { readonly is: 'binding' }
+  /** `managed` is false where an administrator's own copy is used. */
+  | { readonly is: 'bound'; readonly managed: boolean; readonly claim: Claim }
+  /** Still bound after the term, for clients that the provider still sends here; nothing is written for it. */
+  | { readonly is: 'lingering'; readonly managed: boolean; readonly untilMs: number; readonly reading: OwnerReading }
+  | { readonly is: 'unbinding'; readonly failures: number; readonly retryAtMs: number };
+
+/** A repeated read of the owner, with growing pauses. */
+export interface OwnerReading {
+  readonly attempt: number | null;
+  readonly readAtMs: number;
+  readonly pauseMs: number;
+  /** How many reads in a row have shown another owner. */
+  readonly foreignReads: number;
+}
+
+export type Claim =
+  /** L2: whoever binds the address has it. */
+  | { readonly is: 'not-needed' }
+  | { readonly is: 'claiming'; readonly attempt: number; readonly isFirst: boolean; readonly failures: number; readonly sinceMs: number }
+  /** To be made at `atMs`, after so many that failed. */
+  | { readonly is: 'due'; readonly isFirst: boolean; readonly failures: number; readonly atMs: number }
+  | {
+      readonly is: 'confirmed';
+      readonly sinceMs: number;
+      /** How many of the early verifications are done. */
+      readonly verified: number;
+      readonly foreignReads: number;
+      readonly attempt: number | null;
+      readonly readAtMs: number;
+    };
+
+/** After a failed term others go first for a while that grows with each failure. */
+export interface StandBack {
+  readonly healthFailures: number;
+  readonly claimFailures: number;
+  /** Others go first until then; null when there is no reason to. */
+  readonly untilMs: number | null;
+  /** This node does not ask again to try a claim that others could not make until then. */
+  readonly claimUntilMs: number | null;
+}
+
+/** A contender that has just been started and knows nothing yet. */
+export function newContender(settings: ContenderSettings, atMs: number): Contender {
+  return {
+    settings,
+    nowMs: atMs,
+    wakeAtMs: atMs,
+    life: { is: 'standby', readAtMs: atMs, notBeforeMs: atMs, failures: 0 },
+    roleSinceMs: atMs,
+    observation: null,
+    request: null,
+    counter: 0,
+    verdict: null,
+    provider: null,
+    link: null,
+    lookAtMs: atMs,
+    addresses: Object.fromEntries(settings.addresses.map((address) => [address, { is: 'absent', problem: null, retryAtMs: atMs }])),
+    standBack: { healthFailures: 0, claimFailures: 0, untilMs: null, claimUntilMs: null },
+    asked: null,
+    reportedHindrance: null,
+    reportedTrouble: null,
+  };
+}
+
+export function roleOf(contender: Contender): Role {
+  const { life } = contender;
+  switch (life.is) {
+    case 'standby':
+      return contender.observation === null ? 'starting' : 'standby';
+    case 'holding':
+      return life.office.servingSinceMs === null ? 'claiming' : 'serving';
+    default:
+      return life.is;
+  }
+}
+
+/** The term in which a contender holds office, or null. */
+export function officeTerm(contender: Contender): Term | null {
+  const { life } = contender;
+  if (life.is === 'holding') return life.office.term;
+  return life.is === 'stepping-down' ? life.term : null;
+}
+
+/**
+ * The check before each write to the provider (rule 6): whether the claim with this attempt number is still wanted by
+ * a holder whose tenure lasts at `nowMs`.
+ */
+export function mayWriteToProvider(contender: Contender, address: string, attempt: number, nowMs: number): boolean {
+  const { life, settings } = contender;
+  if (life.is !== 'holding' || nowMs >= life.office.tenureEndMs) return false;
+  const state = contender.addresses[address];
+  if (state?.is !== 'bound' || state.claim.is !== 'claiming' || state.claim.attempt !== attempt) return false;
+  return !state.claim.isFirst || nowMs >= firstClaimNotBeforeMs(life.office, settings);
+}
+
+/** A node that turned unhealthy before it drew any client leaves healthier ones one lease duration to offer relief. */
+export function firstClaimNotBeforeMs(office: Office, settings: ContenderSettings): number {
+  return office.relief?.cause === 'unhealthy' ? office.relief.sinceMs + settings.leaseDurationMs : Number.NEGATIVE_INFINITY;
+}

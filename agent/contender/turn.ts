@@ -1,0 +1,84 @@
+/**
+ * One step in the making: the draft of the next state, the commands collected so far, and the next instant to wake at.
+ *
+ * Guarantees: the state that a step started from is never changed; a rule that is not due yet leaves its instant as a
+ * wake-up, so that no rule needs a timer of its own.
+ */
+import type { Command, Incident, LeaseCommand } from './command.ts';
+import type { LeaseTrouble } from './input.ts';
+import type { Contender, PendingRequest } from './state.ts';
+import { requestTimeoutMs } from './settings.ts';
+
+type Draft = { -readonly [Field in keyof Contender]: Contender[Field] };
+
+/** What a request needs besides the fields that every request has. */
+type RequestBody = LeaseCommand extends infer Each
+  ? Each extends LeaseCommand
+    ? Omit<Each, 'request' | 'timeoutMs' | 'notAfterMs'>
+    : never
+  : never;
+
+/** First pause after a failed request; it doubles up to the bound that the caller names. */
+const FIRST_PAUSE_MS = 100;
+
+export class Turn {
+  readonly draft: Draft;
+  readonly nowMs: number;
+  readonly commands: Command[] = [];
+  /** Why the role changes in this step, if it does. */
+  reason: string | null = null;
+  wakeAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(contender: Contender, nowMs: number) {
+    this.draft = { ...contender, nowMs };
+    this.nowMs = nowMs;
+  }
+
+  /** Whether an instant has come; if not, the contender is woken at it. */
+  due(atMs: number): boolean {
+    if (this.nowMs >= atMs) return true;
+    this.wakeAtMs = Math.min(this.wakeAtMs, atMs);
+    return false;
+  }
+
+  command(command: Command): void {
+    this.commands.push(command);
+  }
+
+  incident(event: Incident, message: string, address: string | null = null): void {
+    this.command({ type: 'report', report: { kind: 'incident', event, message, address } });
+  }
+
+  nextNumber(): number {
+    this.draft.counter += 1;
+    return this.draft.counter;
+  }
+
+  /** Sends the one request that may be under way. It is neither sent after `notAfterMs` nor waited for beyond it. */
+  request(body: RequestBody, notAfterMs: number, timeoutMs = requestTimeoutMs(this.draft.settings)): void {
+    const id = this.nextNumber();
+    const kind: PendingRequest['kind'] = body.type === 'create' ? 'acquire' : body.type;
+    this.draft.request = { id, kind, sentAtMs: this.nowMs };
+    const bounded = Math.max(1, Math.min(timeoutMs, notAfterMs - this.nowMs));
+    this.command({ ...body, request: id, timeoutMs: bounded, notAfterMs });
+  }
+
+  /** Reports what is wrong with requests about the Lease, once for each kind of trouble. */
+  noteTrouble(trouble: LeaseTrouble): void {
+    if (this.draft.reportedTrouble === trouble.is) return;
+    this.draft.reportedTrouble = trouble.is;
+    this.incident('lease-trouble', trouble.message);
+  }
+
+  noteNoTrouble(): void {
+    if (this.draft.reportedTrouble === null) return;
+    this.draft.reportedTrouble = null;
+    this.incident('lease-trouble-over', 'the Kubernetes API answers again');
+  }
+
+  /** The pause before the next try after so many failures, as the last one suggests. */
+  pauseMs(trouble: LeaseTrouble | null, failures: number, longestMs: number): number {
+    const doubled = Math.min(longestMs, FIRST_PAUSE_MS * 2 ** Math.min(failures, 10));
+    return Math.max(doubled, trouble?.retryAfterMs ?? 0);
+  }
+}

@@ -1,0 +1,229 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Driver, ME, neverHeld, OTHER, record, term } from './driver.ts';
+
+const RELIEF = { term: term(), cause: 'unhealthy', reason: 'its service is gone' } as const;
+
+describe('a candidate', () => {
+  test('reads the Lease first and takes it if it was never held', () => {
+    const driver = new Driver().standBy(neverHeld());
+    assert.deepEqual(driver.types(), ['read', 'acquire']);
+    const { basis, transitions, marks } = driver.last('acquire');
+    assert.deepEqual(basis, { uid: 'uid-1', resourceVersion: '100' });
+    assert.equal(transitions, 1);
+    assert.deepEqual(marks.duration, { term: { uid: 'uid-1', transitions: 1, holder: ME }, durationMs: 3_000 });
+    assert.equal(driver.role, 'acquiring');
+  });
+
+  test('sends nothing while somebody else holds the Lease and a watch shows it alive', () => {
+    const driver = new Driver().standBy().forget();
+    for (let beat = 0; beat < 100; beat += 1) driver.pass(500).give({ type: 'lease-seen', sight: record({ renewTime: `beat-${beat}` }) });
+    assert.deepEqual(driver.types(), []);
+  });
+
+  test('reads a Lease that has run out once more before it takes it', () => {
+    const driver = new Driver().standBy().forget().pass(2_999);
+    assert.deepEqual(driver.types(), []);
+    driver.pass(1);
+    assert.deepEqual(driver.types(), ['read']);
+    driver.answerRead(record());
+    assert.deepEqual(driver.types(), ['read', 'acquire']);
+    assert.equal(driver.last('acquire').transitions, 8);
+  });
+
+  test('waits on, and starts the watch afresh, if that read shows that the holder lives', () => {
+    const driver = new Driver()
+      .standBy()
+      .forget()
+      .pass(3_000)
+      .answerRead(record({ renewTime: 'later' }));
+    assert.deepEqual(driver.types(), ['read', 'restart-watch']);
+    driver.forget().pass(2_999);
+    assert.deepEqual(driver.types(), []);
+    driver.pass(1);
+    assert.deepEqual(driver.types(), ['read']);
+  });
+
+  test('takes a Lease that its holder has released without another read', () => {
+    const driver = new Driver().standBy().forget();
+    driver.give({ type: 'lease-seen', sight: record({ holder: '', resourceVersion: '101' }, { released: term() }) });
+    assert.deepEqual(driver.types(), ['acquire']);
+    assert.equal(driver.last('acquire').basis.resourceVersion, '101');
+  });
+
+  test('creates a Lease that does not exist, a whole duration after it first saw that', () => {
+    const driver = new Driver().standBy('absent').forget().pass(2_999);
+    assert.deepEqual(driver.types(), []);
+    driver.pass(1).answerRead('absent');
+    assert.deepEqual(driver.types(), ['read', 'create']);
+    driver.succeed('create');
+    assert.equal(driver.role, 'claiming');
+    assert.deepEqual(
+      driver.last('renew').marks.duration?.durationMs,
+      3_000,
+      'the first renewal adds the mark that a creation cannot carry',
+    );
+  });
+
+  for (const [what, hinder] of [
+    ['its probes fail', (driver: Driver): Driver => driver.unhealthy()],
+    [
+      'its interface is not there yet',
+      (driver: Driver): Driver => driver.looked({ problem: 'there is no interface eth1', isPresent: false }),
+    ],
+    ['its interface has no carrier', (driver: Driver): Driver => driver.looked({ problem: 'the interface eth0 has no carrier' })],
+    [
+      'the provider does not know it',
+      (driver: Driver): Driver => driver.give({ type: 'provider-readiness', ready: false, reason: 'cannot tell which server this is' }),
+    ],
+  ] as const) {
+    test(`does not contend while ${what}, and does as soon as that is over`, () => {
+      const driver = new Driver().healthy().ready().looked();
+      hinder(driver).answerRead(neverHeld()).forget().pass(60_000);
+      assert.deepEqual(driver.types(), []);
+      driver.healthy().ready().looked();
+      assert.deepEqual(driver.types(), ['acquire']);
+    });
+  }
+
+  test('does not contend before its probes have answered', () => {
+    const driver = new Driver().ready().looked().answerRead(neverHeld()).pass(10_000);
+    assert.deepEqual(driver.types(), ['read']);
+  });
+
+  test('reads again at once when another candidate was faster, and then waits for that one', () => {
+    const driver = new Driver().standBy(neverHeld()).answer('acquire', { is: 'conflict' });
+    assert.equal(driver.role, 'standby');
+    driver.forget().give({ type: 'tick' });
+    driver.give({
+      type: 'lease-read',
+      request: driver.contender.request?.id ?? 0,
+      outcome: { is: 'read', sight: record({ transitions: 1 }) },
+    });
+    driver.pass(2_999);
+    assert.deepEqual(driver.types(), []);
+  });
+
+  test('reads before it acts again when it is unknown whether its write was carried out', () => {
+    const driver = new Driver().standBy(neverHeld()).forget();
+    const { request } = { request: driver.contender.request?.id ?? 0 };
+    driver.give({ type: 'lease-written', request, outcome: { is: 'unknown', message: 'time-out', retryAfterMs: null } });
+    driver.pass(100);
+    assert.deepEqual(driver.types(), ['read']);
+    driver.answerRead(record({ holder: ME, transitions: 1, resourceVersion: '101' }));
+    assert.equal(driver.last('acquire').transitions, 2, 'a term that began unknown to it is followed by one of its own');
+  });
+
+  test('an answer that makes it the holder after the tenure would have ended does not', () => {
+    const driver = new Driver().standBy(neverHeld()).freeze(2_000).succeed('acquire');
+    assert.equal(driver.role, 'standby');
+    assert.equal(driver.all('bind').length, 0);
+  });
+
+  test('comes back rarely when it is refused, and says once why', () => {
+    const driver = new Driver().healthy().ready().looked();
+    const refusal = { is: 'refused', message: 'cannot get the Lease default/leasehold: 403', retryAfterMs: null } as const;
+    driver.answerRead(refusal).forget().pass(4_999);
+    assert.deepEqual(driver.types(), []);
+    driver.pass(1).answerRead(refusal);
+    assert.deepEqual(driver.types(), ['read']);
+    assert.deepEqual(driver.incidents(), []);
+  });
+
+  test('comes back when a busy server asks it to', () => {
+    const driver = new Driver().healthy().ready().looked().answerRead({ is: 'throttled', message: '429', retryAfterMs: 7_000 }).forget();
+    assert.deepEqual(driver.pass(6_999).types(), []);
+    assert.deepEqual(driver.pass(1).types(), ['read']);
+  });
+
+  test('leaves the Lease of another program alone for ever, and says so once', () => {
+    const driver = new Driver().standBy(record({ isOurs: false, holder: 'kube-scheduler' })).pass(600_000);
+    assert.deepEqual(driver.types(), ['read']);
+    assert.deepEqual(driver.incidents(), ['hindered']);
+  });
+});
+
+describe('a candidate that sees that the holder wants relief', () => {
+  const wanting = record({ resourceVersion: '101' }, { relief: RELIEF });
+
+  test('asks for it with a conditional annotation, once, and takes the Lease as soon as it is released', () => {
+    const driver = new Driver().standBy().forget().give({ type: 'lease-seen', sight: wanting });
+    assert.deepEqual(driver.types(), ['ask']);
+    const ask = driver.last('ask');
+    assert.deepEqual(ask.basis, { uid: 'uid-1', resourceVersion: '101' });
+    assert.deepEqual(ask.marks, { ask: { term: term(), by: ME } });
+    driver.succeed('ask').give({ type: 'lease-seen', sight: wanting }).pass(200);
+    driver.give({ type: 'lease-seen', sight: record({ holder: '' }, { released: term(), ask: { term: term(), by: ME } }) });
+    assert.deepEqual(driver.types(), ['ask', 'acquire']);
+  });
+
+  test('does not ask when another has asked, and leaves it to that one first', () => {
+    const asked = { term: term(), by: 'node-c_boot_0003' };
+    const driver = new Driver().standBy().forget();
+    driver.give({ type: 'lease-seen', sight: record({}, { relief: RELIEF, ask: asked }) });
+    driver.give({ type: 'lease-seen', sight: record({ holder: '' }, { released: term(), ask: asked }) });
+    assert.deepEqual(driver.pass(249).types(), []);
+    assert.deepEqual(driver.pass(1).types(), ['acquire']);
+  });
+
+  test('does not ask while it is not healthy itself', () => {
+    const driver = new Driver().standBy().unhealthy().forget().give({ type: 'lease-seen', sight: wanting });
+    assert.deepEqual(driver.types(), []);
+  });
+
+  test('does not ask for a mark that is about another term', () => {
+    const stale = record({ transitions: 8 }, { relief: RELIEF });
+    const driver = new Driver().standBy(stale);
+    assert.deepEqual(driver.types(), ['read']);
+  });
+
+  test('reads the Lease again when its ask met a conflict', () => {
+    const driver = new Driver().standBy().give({ type: 'lease-seen', sight: wanting }).forget();
+    driver.give({ type: 'lease-written', request: driver.contender.request?.id ?? 0, outcome: { is: 'conflict' } });
+    assert.deepEqual(driver.types(), ['read']);
+  });
+});
+
+describe('after a term that failed', () => {
+  function relieved(): Driver {
+    const driver = new Driver().serve().unhealthy();
+    driver.succeed('renew');
+    const { term: own } = driver.last('renew');
+    const { resourceVersion } = driver.last('renew').basis;
+    const asked = record(
+      { holder: ME, transitions: own.transitions, resourceVersion: `${resourceVersion}9` },
+      { ask: { term: own, by: OTHER } },
+    );
+    driver.give({ type: 'lease-seen', sight: asked }).answerRead(asked);
+    assert.equal(driver.role, 'stepping-down');
+    return driver.answerRead(asked).succeed('release').forget();
+  }
+
+  test('a node stands back behind the others for a lease duration, though its service is well again', () => {
+    const driver = relieved().healthy();
+    assert.equal(driver.role, 'standby');
+    driver.give({ type: 'lease-seen', sight: record({ holder: '', transitions: 2 }, { released: term({ transitions: 2 }) }) });
+    assert.deepEqual(
+      driver
+        .pass(1_900)
+        .types()
+        .filter((type) => type === 'acquire'),
+      [],
+    );
+    driver.pass(1_200);
+    assert.deepEqual(
+      driver.types().filter((type) => type === 'acquire'),
+      ['acquire'],
+      'but not for ever, if nobody else comes',
+    );
+  });
+
+  test('it does not offer relief until its pause is over', () => {
+    const driver = relieved().healthy();
+    const wanting = record({ transitions: 2 }, { relief: { ...RELIEF, term: term({ transitions: 2 }) } });
+    driver.give({ type: 'lease-seen', sight: wanting });
+    assert.equal(driver.all('ask').length, 0);
+    driver.pass(2_000);
+    assert.equal(driver.all('ask').length, 1);
+  });
+});

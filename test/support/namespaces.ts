@@ -1,0 +1,80 @@
+/**
+ * Network namespaces of our own, as root or as an ordinary user.
+ *
+ * Guarantees: everything happens inside new mount, process and network namespaces that the kernel dissolves when the
+ * script ends, however it ends: processes, interfaces and files under /run are gone with it. Whether that can be had is
+ * found out by trying.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { constants } from 'node:os';
+
+const INSIDE = 'LEASEHOLD_INSIDE_NAMESPACES';
+const NAMESPACES = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+const AS_ORDINARY_USER = ['--user', '--map-root-user'];
+/** Everything that a lab needs, once: a name, a pair of linked interfaces, a bridge, forwarding. */
+const TRIAL = [
+  'mount -t tmpfs tmpfs /run',
+  'ip netns add trial',
+  'ip link add trial0 type veth peer name trial1 netns trial',
+  'ip link add trial-bridge type bridge',
+  'echo 1 > /proc/sys/net/ipv4/ip_forward',
+  'nsenter --net=/run/netns/trial true',
+].join(' && ');
+
+export type Availability =
+  { readonly is: 'available'; readonly unshare: readonly string[] } | { readonly is: 'unavailable'; readonly why: string };
+
+/** Finds out by trying whether namespaces can be had, and how. */
+export function findNamespaces(): Availability {
+  if (process.platform !== 'linux') return { is: 'unavailable', why: `this is ${process.platform} and not Linux` };
+  for (const [program, argument] of [
+    ['ip', '-V'],
+    ['unshare', '--version'],
+    ['nsenter', '--version'],
+  ] as const) {
+    if (spawnSync(program, [argument]).error !== undefined) return { is: 'unavailable', why: `there is no program "${program}"` };
+  }
+  let why = '';
+  for (const unshare of [NAMESPACES, [...AS_ORDINARY_USER, ...NAMESPACES]]) {
+    const { status, stderr } = spawnSync('unshare', [...unshare, 'sh', '-c', TRIAL], { encoding: 'utf8' });
+    if (status === 0) return { is: 'available', unshare };
+    why = stderr.trim().split('\n').at(-1) ?? '';
+  }
+  return { is: 'unavailable', why: why === '' ? 'the kernel does not allow them' : why };
+}
+
+/** Whether this process runs inside namespaces of its own already. */
+export function isInside(): boolean {
+  return process.env[INSIDE] !== undefined;
+}
+
+/** Runs a script again, inside new namespaces, and returns its exit code. */
+export async function runInside(unshare: readonly string[], script: string, args: readonly string[]): Promise<number> {
+  const command = ['sh', '-c', 'mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@"', 'sh', process.execPath, script, ...args];
+  const child = spawn('unshare', [...unshare, ...command], { stdio: 'inherit', env: { ...process.env, [INSIDE]: '1' } });
+  // The foreground group gets Ctrl-C as a whole: the script inside cleans up, and this one waits for it.
+  process.on('SIGINT', () => undefined);
+  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  return await new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code, signal) => resolve(code ?? 128 + (constants.signals[signal ?? 'SIGKILL'] ?? 0)));
+  });
+}
+
+/** Runs `ip` with the words of one line. Throws with what it said. */
+export function ip(line: string): string {
+  const { status, stdout, stderr, error } = spawnSync('ip', line.split(' '), { encoding: 'utf8' });
+  if (error !== undefined) throw error;
+  if (status !== 0) throw new Error(`ip ${line}: ${stderr.trim()}`);
+  return stdout;
+}
+
+/** Starts a program inside a named namespace. Its process id is the program's own. */
+export function spawnIn(
+  namespace: string,
+  command: readonly string[],
+  options: { readonly env: Readonly<Record<string, string>>; readonly stdio: ('ignore' | 'pipe' | 'inherit' | 'ipc')[] },
+): ChildProcess {
+  return spawn('nsenter', [`--net=/run/netns/${namespace}`, '--', ...command], { env: { ...options.env }, stdio: options.stdio });
+}
