@@ -1,0 +1,60 @@
+/**
+ * The seams of the house: what a contender's loop needs from the outside, in the heart's own words. Each is implemented
+ * by the room that is named for it; tests and simulations bring others. None of the methods throws: what can go wrong in
+ * the world is part of what they return.
+ */
+import type { LeaseCommand, Report } from './contender/command.ts';
+import type { BindOutcome, ClaimOutcome, LinkView, Owner, ReadOutcome, UnbindOutcome, WriteOutcome } from './contender/input.ts';
+import type { Contender } from './contender/state.ts';
+import type { AddressKind } from './contender/settings.ts';
+
+export type LeaseWrite = Exclude<LeaseCommand, { type: 'read' }>;
+
+/** One Lease. Every method answers within the time-out it is given. */
+export interface LeaseStore {
+  /** A consistent read, never from a cache. */
+  read(timeoutMs: number, signal: AbortSignal): Promise<ReadOutcome>;
+  /** A conditional write that cannot create a Lease, except for the command `create`. */
+  write(command: LeaseWrite, signal: AbortSignal): Promise<WriteOutcome>;
+}
+
+/** Shows changes of the Lease early. Losing it costs time and nothing else. */
+export interface LeaseWatch {
+  restart(): void;
+}
+
+/** The interface that carries the addresses. Every method is one or a few system calls and returns at once. */
+export interface Link {
+  look(): LinkView;
+  /** Binds or refreshes so that the kernel ends the address after `lifetimeMs`, rounded down to whole seconds. */
+  bind(address: string, lifetimeMs: number): BindOutcome;
+  unbind(address: string): UnbindOutcome;
+}
+
+/** What decides where traffic for an address goes. */
+export interface Provider {
+  readonly kind: AddressKind;
+  /** Finds this server and the addresses. Ready means that claims are possible from what can be known without writing. */
+  prepare(signal: AbortSignal): Promise<ProviderReadiness>;
+  owner(address: string, signal: AbortSignal): Promise<Owner>;
+  /** Makes the provider route the address here, and ends when the owner read back is this node or that has failed. */
+  claim(address: string, terms: ClaimTerms): Promise<ClaimOutcome>;
+}
+
+/** `reason` is one sentence for people: who this server is, or what is missing and what to do. */
+export type ProviderReadiness =
+  | { readonly is: 'ready'; readonly reason: string }
+  /** `isPassing`: it may become ready without anybody doing anything. */
+  | { readonly is: 'not-ready'; readonly isPassing: boolean; readonly reason: string };
+
+/** How a claim is bounded. */
+export interface ClaimTerms {
+  /** Aborted with DeadlineExceeded when the claim has taken too long, with anything else when it is no longer wanted. */
+  readonly signal: AbortSignal;
+  /** A term's first claim waits for whatever still runs on the address before it believes what it reads (rule 8). */
+  readonly isFirst: boolean;
+  /** Asked right before each write. Once it says no, the claim is withdrawn. */
+  readonly mayWrite: () => boolean;
+}
+
+export type Reporter = (report: Report, contender: Contender) => void;
