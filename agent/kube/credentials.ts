@@ -1,0 +1,111 @@
+/**
+ * Where the Kubernetes API is and how to be let in: by a service account in a cluster, by a kubeconfig outside one.
+ *
+ * Guarantees: a service account's token is read again at least once a minute, as it is rotated; `reload` reads
+ * everything again at once. What cannot be read is an error that names the file; no error holds a credential.
+ */
+import { KubeConfig } from '@kubernetes/client-node';
+import type { RequestOptions } from 'node:https';
+import { asError } from '../clock.ts';
+import type { Clock } from '../clock.ts';
+
+/** How one request reaches the API server and proves who sends it. */
+export interface ApiAccess {
+  readonly server: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  /** `user:password` for HTTP Basic, where a kubeconfig still has it. */
+  readonly basicAuth: string | undefined;
+  readonly tls: Pick<RequestOptions, 'ca' | 'cert' | 'key' | 'pfx' | 'passphrase' | 'rejectUnauthorized' | 'servername'>;
+}
+
+/** Where the credentials come from. */
+export type CredentialSource =
+  | { readonly kind: 'kubeconfig'; readonly path: string }
+  | { readonly kind: 'service-account'; readonly host: string; readonly port: string; readonly folder: string };
+
+export const SERVICE_ACCOUNT_FOLDER = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+/** How long what a credential plugin or file gave is used before it is asked again. */
+const REUSE_MS = 10_000;
+
+export class Credentials {
+  readonly #source: CredentialSource;
+  readonly #clock: Clock;
+  #config: KubeConfig | null = null;
+  #access: { readonly value: ApiAccess; readonly readAtMs: number } | null = null;
+
+  constructor(source: CredentialSource, clock: Clock) {
+    this.#source = source;
+    this.#clock = clock;
+  }
+
+  /** Throws an Error that says what could not be read. */
+  async access(): Promise<ApiAccess> {
+    const nowMs = this.#clock.nowMs();
+    if (this.#access !== null && nowMs - this.#access.readAtMs < REUSE_MS) return this.#access.value;
+    const value = await this.#read();
+    this.#access = { value, readAtMs: nowMs };
+    return value;
+  }
+
+  /** Forgets everything that was read: the server has refused it. */
+  reload(): void {
+    this.#config = null;
+    this.#access = null;
+  }
+
+  async #read(): Promise<ApiAccess> {
+    try {
+      this.#config ??= loadConfig(this.#source);
+      const cluster = this.#config.getCurrentCluster();
+      if (cluster === null) throw new Error('its current context names no cluster');
+      const options: RequestOptions = {};
+      await this.#config.applyToHTTPSOptions(options);
+      return {
+        server: new URL(cluster.server),
+        headers: plainHeaders(options.headers),
+        basicAuth: options.auth ?? undefined,
+        tls: tlsOf(options),
+      };
+    } catch (error) {
+      this.reload();
+      throw new Error(`cannot read the credentials for the Kubernetes API from ${nameOf(this.#source)}: ${asError(error).message}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+function loadConfig(source: CredentialSource): KubeConfig {
+  const config = new KubeConfig();
+  if (source.kind === 'kubeconfig') {
+    config.loadFromFile(source.path);
+    return config;
+  }
+  const { host, port, folder } = source;
+  const name = 'in-cluster';
+  config.loadFromOptions({
+    clusters: [
+      { name, server: `https://${host.includes(':') ? `[${host}]` : host}:${port}`, caFile: `${folder}/ca.crt`, skipTLSVerify: false },
+    ],
+    users: [{ name, authProvider: { name: 'tokenFile', config: { tokenFile: `${folder}/token` } } }],
+    contexts: [{ name, cluster: name, user: name }],
+    currentContext: name,
+  });
+  return config;
+}
+
+function nameOf(source: CredentialSource): string {
+  return source.kind === 'kubeconfig' ? source.path : source.folder;
+}
+
+function plainHeaders(headers: RequestOptions['headers']): Record<string, string> {
+  const entries = Object.entries(headers ?? {}).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value).trim()]]));
+  return Object.fromEntries(entries) as Record<string, string>;
+}
+
+function tlsOf(options: RequestOptions): ApiAccess['tls'] {
+  const { ca, cert, key, pfx, passphrase, rejectUnauthorized, servername } = options;
+  const all = { ca, cert, key, pfx, passphrase, rejectUnauthorized, servername };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
