@@ -1,0 +1,207 @@
+/**
+ * The Hetzner Cloud API, version 1: requests, its errors in our words, its rate limit, its actions.
+ *
+ * Guarantees: every documented error code has one meaning here; a rejected token is read again from its file before it
+ * counts as rejected. Facts: https://docs.hetzner.cloud (errors, actions, pagination, rate limiting).
+ */
+import { sleep } from '../clock.ts';
+import type { Clock } from '../clock.ts';
+import { at, integerAt, listAt, parseJson, stringAt } from '../json.ts';
+import type { Secret } from '../secret.ts';
+import { ProviderError } from './error.ts';
+import type { ProviderErrorCode } from './error.ts';
+import type { ProviderAnswer, ProviderHttp } from './http.ts';
+
+/** A read that hangs is worth less than the next one; a write that may have been accepted is worth waiting for. */
+const READ_TIMEOUT_MS = 2_000;
+const WRITE_TIMEOUT_MS = 5_000;
+const PAGE_LENGTH = 50;
+/** An action takes a second or two, so it is asked about often at first: clients wait for its end. */
+const ACTION_POLL_FIRST_MS = 100;
+const ACTION_POLL_OFTEN_FOR_MS = 3_000;
+const ACTION_POLL_GROWTH = 1.5;
+const ACTION_POLL_MAX_MS = 1_000;
+/** What the documentation grants a project: one request per second on average. */
+const REFILL_MS = 1_000;
+const RATE_LIMIT_PAUSE_MAX_MS = 60_000;
+
+/** An action as the API reports it; `error` says why it failed. */
+export interface HcloudAction {
+  readonly id: number;
+  readonly command: string;
+  readonly status: 'running' | 'success' | 'error';
+  readonly error: string | null;
+}
+
+/** Codes that mean the same whatever the HTTP status. */
+const CODES: Readonly<Record<string, ProviderErrorCode>> = {
+  unauthorized: 'unauthorized',
+  token_readonly: 'unauthorized',
+  forbidden: 'forbidden',
+  resource_limit_exceeded: 'forbidden',
+  not_found: 'not-found',
+  method_not_allowed: 'invalid',
+  json_error: 'invalid',
+  invalid_input: 'invalid',
+  unsupported_error: 'invalid',
+  deprecated_api_endpoint: 'invalid',
+  protected: 'invalid',
+  floating_ip_assigned: 'busy',
+  conflict: 'busy',
+  locked: 'busy',
+  resource_locked: 'busy',
+  rate_limit_exceeded: 'rate-limited',
+  maintenance: 'unavailable',
+  resource_unavailable: 'unavailable',
+  service_error: 'unavailable',
+  server_error: 'unavailable',
+  bad_gateway: 'unavailable',
+  unavailable: 'unavailable',
+  timeout: 'unknown-outcome',
+};
+
+const ADVICE: Readonly<Record<string, string>> = {
+  unauthorized: 'the token in HCLOUD_TOKEN is not accepted: create a new one for this project',
+  token_readonly: 'the token in HCLOUD_TOKEN may only read: create one with read & write permission',
+};
+
+export class HcloudApi {
+  readonly #http: ProviderHttp;
+  readonly #endpoint: string;
+  readonly #token: Secret;
+  readonly #clock: Clock;
+
+  constructor(http: ProviderHttp, endpoint: string, token: Secret, clock: Clock) {
+    this.#http = http;
+    this.#endpoint = endpoint.replace(/\/+$/, '');
+    this.#token = token;
+    this.#clock = clock;
+  }
+
+  /** Every item of a list, over all its pages. Throws ProviderError. */
+  async list(path: string, field: string, signal: AbortSignal): Promise<unknown[]> {
+    const items: unknown[] = [];
+    for (let page: number | undefined = 1; page !== undefined;) {
+      const answer = await this.#call('GET', `${path}${path.includes('?') ? '&' : '?'}per_page=${PAGE_LENGTH}&page=${page}`, signal);
+      items.push(...(listAt(answer, field) ?? []));
+      const next = integerAt(answer, 'meta', 'pagination', 'next_page');
+      page = next !== undefined && next > page ? next : undefined;
+    }
+    return items;
+  }
+
+  async get(path: string, signal: AbortSignal): Promise<unknown> {
+    return await this.#call('GET', path, signal);
+  }
+
+  /** Starts an action and waits for its end. Throws ProviderError, also when the action itself fails. */
+  async act(path: string, json: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<void> {
+    const action = parseAction(at(await this.#call('POST', path, signal, json), 'action'));
+    // Something was accepted that cannot be followed: only the owner read back can tell.
+    if (action === null) throw new ProviderError('unknown-outcome', `POST ${path}: the answer holds no action`);
+    await this.waitFor(action, signal);
+  }
+
+  /** Waits for the end of an action. Throws ProviderError when it has failed. */
+  async waitFor(action: HcloudAction, signal: AbortSignal): Promise<void> {
+    const oftenUntilMs = this.#clock.nowMs() + ACTION_POLL_OFTEN_FOR_MS;
+    let current = action;
+    for (let pauseMs = ACTION_POLL_FIRST_MS; current.status === 'running';) {
+      await sleep(this.#clock, pauseMs, signal);
+      if (this.#clock.nowMs() > oftenUntilMs) pauseMs = Math.min(ACTION_POLL_MAX_MS, pauseMs * ACTION_POLL_GROWTH);
+      const answer = await this.#call('GET', `/actions/${action.id}`, signal);
+      current = parseAction(at(answer, 'action')) ?? current;
+    }
+    if (current.status === 'error') {
+      throw new ProviderError(
+        'unavailable',
+        `the provider's action ${current.command} (${current.id}) failed: ${current.error ?? 'no explanation'}`,
+      );
+    }
+  }
+
+  async #call(method: 'GET' | 'POST', path: string, signal: AbortSignal, json?: Readonly<Record<string, unknown>>): Promise<unknown> {
+    const exchange = (): Promise<ProviderAnswer> =>
+      this.#http({
+        method,
+        url: this.#endpoint + path,
+        headers: { authorization: `Bearer ${this.#token.reveal()}` },
+        timeoutMs: method === 'GET' ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS,
+        signal,
+        ...(json === undefined ? {} : { json }),
+      });
+    let answer = await exchange();
+    if (answer.status === 401 && this.#token.reload()) answer = await exchange();
+    const body = parseJson(answer.body);
+    if (answer.status >= 200 && answer.status < 300 && body !== undefined) return body;
+    throw toError(`${method} ${path}`, answer, body, this.#clock.wallMs());
+  }
+}
+
+/** Reads an action, or gives null for anything that is none. */
+export function parseAction(json: unknown): HcloudAction | null {
+  const id = integerAt(json, 'id');
+  const status = stringAt(json, 'status');
+  if (id === undefined || (status !== 'running' && status !== 'success' && status !== 'error')) return null;
+  const said = [stringAt(json, 'error', 'code'), stringAt(json, 'error', 'message')].filter((part) => part !== undefined);
+  return { id, status, command: stringAt(json, 'command') ?? 'unnamed', error: said.length === 0 ? null : said.join(': ') };
+}
+
+function toError(what: string, answer: ProviderAnswer, body: unknown, wallMs: number): ProviderError {
+  const named = stringAt(body, 'error', 'code');
+  const code = CODES[named ?? ''] ?? codeOfStatus(answer.status, what.startsWith('POST'));
+  const said = stringAt(body, 'error', 'message');
+  const fields = (listAt(body, 'error', 'details', 'fields') ?? [])
+    .map((field) => stringAt(field, 'name'))
+    .filter((name) => name !== undefined);
+  const parts = [
+    `${what}: ${answer.status} ${named ?? ''}`.trim(),
+    said,
+    fields.length > 0 ? `wrong fields: ${fields.join(', ')}` : undefined,
+    stringAt(body, 'error', 'details', 'announcement'),
+    ADVICE[named ?? ''],
+  ];
+  const message = parts.filter((part) => part !== undefined && part !== '').join('; ');
+  const retryAfterMs = code === 'rate-limited' ? rateLimitPauseMs(answer, wallMs) : null;
+  return new ProviderError(code, message, { retryAfterMs, providerCode: named ?? null });
+}
+
+/** Gateways answer without a body of the API's own. */
+function codeOfStatus(status: number, isWrite: boolean): ProviderErrorCode {
+  switch (status) {
+    case 401:
+      return 'unauthorized';
+    case 403:
+      return 'forbidden';
+    case 404:
+      return 'not-found';
+    case 409:
+    case 423:
+      return 'busy';
+    case 429:
+      return 'rate-limited';
+    case 400:
+    case 405:
+    case 410:
+    case 422:
+      return 'invalid';
+    default:
+      return isWrite ? 'unknown-outcome' : 'unavailable';
+  }
+}
+
+/**
+ * How long until the project may send a request again. RateLimit-Reset is the second when the whole budget is back; the
+ * budget refills evenly, so one request is possible after its share of that time.
+ */
+function rateLimitPauseMs({ headers }: ProviderAnswer, wallMs: number): number {
+  const limit = Number(headers['ratelimit-limit']);
+  const remaining = Number(headers['ratelimit-remaining'] ?? 0);
+  const resetS = Number(headers['ratelimit-reset']);
+  const date = headers['date'];
+  // Both instants are the server's where it names its own time, so that our clock may be wrong.
+  const nowMs = typeof date === 'string' && !Number.isNaN(Date.parse(date)) ? Date.parse(date) : wallMs;
+  if (!Number.isFinite(limit) || !Number.isFinite(resetS) || limit <= remaining) return REFILL_MS;
+  const perRequestMs = (resetS * 1_000 - nowMs) / (limit - remaining);
+  return Math.min(RATE_LIMIT_PAUSE_MAX_MS, Math.max(REFILL_MS, perRequestMs));
+}

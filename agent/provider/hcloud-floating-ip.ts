@@ -1,0 +1,201 @@
+/**
+ * Floating IPs of Hetzner Cloud: addresses that the provider routes to exactly one server of a project.
+ *
+ * Guarantees: looks before it writes, writes only while it may, waits for the action's end and believes nothing but the
+ * owner read back. It never unassigns an address that it does not assign again right after.
+ */
+import ipaddr from 'ipaddr.js';
+import { asError } from '../clock.ts';
+import type { Clock } from '../clock.ts';
+import type { ClaimOutcome, Owner } from '../contender/input.ts';
+import { at, integerAt, stringAt } from '../json.ts';
+import type { ClaimTerms, Provider, ProviderReadiness } from '../ports.ts';
+import { claimWithRetries } from './claim.ts';
+import { ClaimWithdrawn, ProviderError } from './error.ts';
+import { parseAction } from './hcloud-api.ts';
+import type { HcloudAction, HcloudApi } from './hcloud-api.ts';
+import type { HcloudServerId } from './hcloud-server-id.ts';
+
+/** One floating IP as the API lists it. `ip` is an address, or for IPv6 the /64 that the address lies in. */
+interface FloatingIp {
+  readonly id: number;
+  readonly ip: string;
+  readonly name: string;
+  readonly server: number | null;
+  readonly isBlocked: boolean;
+}
+
+export class HcloudFloatingIp implements Provider {
+  readonly kind = 'routed';
+  readonly #api: HcloudApi;
+  readonly #serverId: HcloudServerId;
+  readonly #addresses: readonly string[];
+  readonly #clock: Clock;
+  readonly #ids = new Map<string, number>();
+  /** The claim under way for each floating IP: two addresses of one /64 are one floating IP. */
+  readonly #queues = new Map<number, Promise<void>>();
+
+  constructor(api: HcloudApi, serverId: HcloudServerId, addresses: readonly string[], clock: Clock) {
+    this.#api = api;
+    this.#serverId = serverId;
+    this.#addresses = addresses;
+    this.#clock = clock;
+  }
+
+  async prepare(signal: AbortSignal): Promise<ProviderReadiness> {
+    try {
+      const server = await this.#serverId.find(signal);
+      const all = await this.#listFloatingIps(signal);
+      const missing = this.#addresses.filter((address) => this.#remember(address, all) === null);
+      if (missing.length > 0) {
+        const known = all.length === 0 ? 'it has none' : `its floating IPs are ${all.map(({ ip }) => ip).join(', ')}`;
+        return {
+          is: 'not-ready',
+          isPassing: false,
+          reason: `${missing.join(', ')}: no floating IP of the project that HCLOUD_TOKEN belongs to; ${known}`,
+        };
+      }
+      const blocked = all.filter((each) => each.isBlocked && this.#addresses.some((address) => covers(each.ip, address)));
+      const warning = blocked.length === 0 ? '' : `; Hetzner blocks the traffic of ${blocked.map(({ ip }) => ip).join(', ')}`;
+      return { is: 'ready', reason: `this is server ${server}${warning}` };
+    } catch (thrown) {
+      const error = asError(thrown);
+      if (!(error instanceof ProviderError)) throw error;
+      return { is: 'not-ready', isPassing: !error.isDefinitive, reason: error.message };
+    }
+  }
+
+  async owner(address: string, signal: AbortSignal): Promise<Owner> {
+    try {
+      const id = await this.#idOf(address, signal);
+      return this.#ownerOf(await this.#read(id, signal), await this.#serverId.find(signal));
+    } catch (thrown) {
+      return { is: 'unknown', message: asError(thrown).message };
+    }
+  }
+
+  async claim(address: string, terms: ClaimTerms): Promise<ClaimOutcome> {
+    return await claimWithRetries(this.#clock, terms, async () => {
+      const [id, server] = await Promise.all([this.#idOf(address, terms.signal), this.#serverId.find(terms.signal)]);
+      await this.#inTurn(id, () => this.#claimOnce(id, server, terms));
+    });
+  }
+
+  async #claimOnce(id: number, server: number, terms: ClaimTerms): Promise<void> {
+    const { signal } = terms;
+    const [running, before] = await Promise.all([this.#runningActions(id, signal), this.#read(id, signal)]);
+    // An action that was begun earlier, by us or by a holder that is gone, may still move the address.
+    for (const action of running) await this.#settled(action, signal);
+    // Before a first "already mine" is believed, it is read once more now that nothing runs (rule 8).
+    const isSettled = running.length === 0 && (before.server !== server || !terms.isFirst);
+    const seen = isSettled ? before : await this.#read(id, signal);
+    if (seen.server === server) return;
+    await this.#assign(id, server, terms);
+    const after = await this.#read(id, signal);
+    if (after.server === server) return;
+    throw new ProviderError(
+      'busy',
+      `${after.ip} was assigned to this server (${server}), yet the provider still shows ${serverName(after.server)}`,
+    );
+  }
+
+  async #assign(id: number, server: number, terms: ClaimTerms): Promise<void> {
+    const write = async (action: string, body: Readonly<Record<string, unknown>>): Promise<void> => {
+      if (!terms.mayWrite()) throw new ClaimWithdrawn('the claim may not write any more');
+      await this.#api.act(`/floating_ips/${id}/actions/${action}`, body, terms.signal);
+    };
+    try {
+      await write('assign', { server });
+    } catch (error) {
+      if (!(error instanceof ProviderError) || error.providerCode !== 'floating_ip_assigned') throw error;
+      // Documented, though not met any more: some addresses have to be taken away before they can be given.
+      const { server: holder } = await this.#read(id, terms.signal);
+      if (holder === server) return;
+      if (holder !== null) await write('unassign', {});
+      await write('assign', { server });
+    }
+  }
+
+  /** Waits until an action has ended, however it ended. */
+  async #settled(action: HcloudAction, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#api.waitFor(action, signal);
+    } catch (error) {
+      if (!(error instanceof ProviderError)) throw error;
+    }
+  }
+
+  async #runningActions(id: number, signal: AbortSignal): Promise<HcloudAction[]> {
+    const actions = await this.#api.list(`/floating_ips/${id}/actions?status=running`, 'actions', signal);
+    return actions.map(parseAction).filter((action): action is HcloudAction => action?.status === 'running');
+  }
+
+  async #read(id: number, signal: AbortSignal): Promise<FloatingIp> {
+    try {
+      const found = parseFloatingIp(at(await this.#api.get(`/floating_ips/${id}`, signal), 'floating_ip'));
+      if (found !== null) return found;
+      throw new ProviderError('unavailable', `GET /floating_ips/${id}: the answer is not a floating IP`);
+    } catch (error) {
+      // The floating IP may have been deleted and made anew: look it up again next time.
+      if (error instanceof ProviderError && error.code === 'not-found') this.#ids.clear();
+      throw error;
+    }
+  }
+
+  #ownerOf({ server }: FloatingIp, own: number): Owner {
+    if (server === own) return { is: 'self' };
+    return server === null ? { is: 'nobody' } : { is: 'other', name: serverName(server) };
+  }
+
+  async #idOf(address: string, signal: AbortSignal): Promise<number> {
+    const known = this.#ids.get(address);
+    if (known !== undefined) return known;
+    const found = this.#remember(address, await this.#listFloatingIps(signal));
+    if (found === null) throw new ProviderError('not-found', `${address} is no floating IP of the project that HCLOUD_TOKEN belongs to`);
+    return found;
+  }
+
+  #remember(address: string, all: readonly FloatingIp[]): number | null {
+    const found = all.find(({ ip }) => covers(ip, address));
+    if (found !== undefined) this.#ids.set(address, found.id);
+    else this.#ids.delete(address);
+    return found?.id ?? null;
+  }
+
+  async #listFloatingIps(signal: AbortSignal): Promise<FloatingIp[]> {
+    const all = await this.#api.list('/floating_ips', 'floating_ips', signal);
+    return all.map(parseFloatingIp).filter((each) => each !== null);
+  }
+
+  async #inTurn(id: number, work: () => Promise<void>): Promise<void> {
+    const mine = (this.#queues.get(id) ?? Promise.resolve()).then(work, work);
+    this.#queues.set(id, mine);
+    try {
+      await mine;
+    } finally {
+      if (this.#queues.get(id) === mine) this.#queues.delete(id);
+    }
+  }
+}
+
+function parseFloatingIp(json: unknown): FloatingIp | null {
+  const id = integerAt(json, 'id');
+  const ip = stringAt(json, 'ip');
+  if (id === undefined || ip === undefined) return null;
+  return { id, ip, name: stringAt(json, 'name') ?? '', server: integerAt(json, 'server') ?? null, isBlocked: at(json, 'blocked') === true };
+}
+
+/** Whether a floating IP as the API writes it (`198.51.100.77`, `2001:db8:7:9::/64`) covers an address. */
+export function covers(floatingIp: string, address: string): boolean {
+  const [network = '', length] = floatingIp.split('/');
+  if (!ipaddr.isValid(network) || !ipaddr.isValid(address)) return false;
+  const parsed = ipaddr.parse(address);
+  const range = ipaddr.parse(network);
+  if (parsed.kind() !== range.kind()) return false;
+  const bits = length === undefined ? (range.kind() === 'ipv4' ? 32 : 128) : Number(length);
+  return Number.isInteger(bits) && parsed.match(range, bits);
+}
+
+function serverName(server: number | null): string {
+  return server === null ? 'no server' : `server ${server}`;
+}

@@ -1,0 +1,82 @@
+/**
+ * HTTP to a provider's API.
+ *
+ * Guarantees: one request is one request (the library's own retries, redirects and caches are off), with a deadline of
+ * its own and a bounded answer. Errors never hold the request, whose headers carry the token.
+ */
+import got, { RequestError } from 'got';
+import http from 'node:http';
+import https from 'node:https';
+import { asError, DeadlineExceeded, withDeadline } from '../clock.ts';
+import type { Clock } from '../clock.ts';
+import { ProviderError } from './error.ts';
+
+export interface ProviderCall {
+  readonly method: 'GET' | 'POST';
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Sent as JSON. */
+  readonly json?: Readonly<Record<string, unknown>>;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+export interface ProviderAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  readonly body: string;
+}
+
+/** The lowest seam: one HTTP exchange. Any answer is returned; throws ProviderError when there was none. */
+export type ProviderHttp = (call: ProviderCall) => Promise<ProviderAnswer>;
+
+const ANSWER_BYTES_MAX = 4 * 1024 * 1024;
+/** Errors that come before a request can have reached the server. */
+const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN'];
+
+/** HTTP over `got` on keep-alive connections. */
+export function createProviderHttp(clock: Clock, userAgent: string): ProviderHttp {
+  const agent = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
+  return async (call) => {
+    try {
+      return await withDeadline(clock, call.timeoutMs, call.signal, (signal) => exchange(call, { agent, userAgent, signal }));
+    } catch (error) {
+      if (call.signal.aborted) throw asError(call.signal.reason);
+      throw toProviderError(asError(error), call);
+    }
+  };
+}
+
+async function exchange(
+  { method, url, headers, json }: ProviderCall,
+  { agent, userAgent, signal }: { agent: { http: http.Agent; https: https.Agent }; userAgent: string; signal: AbortSignal },
+): Promise<ProviderAnswer> {
+  const stop = new AbortController();
+  signal.addEventListener('abort', () => stop.abort(signal.reason), { once: true });
+  const request = got(url, {
+    method,
+    headers: { accept: 'application/json', 'user-agent': userAgent, ...headers },
+    ...(json === undefined ? {} : { json }),
+    agent,
+    signal: stop.signal,
+    retry: { limit: 0 },
+    followRedirect: false,
+    throwHttpErrors: false,
+  });
+  void request.on('downloadProgress', ({ transferred }) => {
+    if (transferred > ANSWER_BYTES_MAX) stop.abort(new Error(`the answer is larger than ${ANSWER_BYTES_MAX} bytes`));
+  });
+  try {
+    const { statusCode, headers: answered, body } = await request;
+    return { status: statusCode, headers: answered, body };
+  } catch (error) {
+    throw stop.signal.aborted ? asError(stop.signal.reason) : error;
+  }
+}
+
+/** The library's own error is not kept as a cause: it carries the request with its headers. */
+function toProviderError(error: Error, { method, url }: ProviderCall): ProviderError {
+  const code = error instanceof RequestError ? error.code : '';
+  const isUnknown = method !== 'GET' && (error instanceof DeadlineExceeded || !NEVER_SENT.includes(code));
+  return new ProviderError(isUnknown ? 'unknown-outcome' : 'unavailable', `${method} ${url}: ${error.message || code}`);
+}
