@@ -1,0 +1,110 @@
+/**
+ * Which interface carries an address.
+ *
+ * Guarantees: an ambiguous choice is a problem that lists the candidates, never a guess. Knows nothing but the rows it
+ * is given.
+ */
+import { contains } from '../address.ts';
+import type { Address } from '../address.ts';
+import { AF_INET, AF_INET6 } from './netlink.ts';
+import type { AddressRow, DefaultRoute, LinkRow } from './netlink.ts';
+
+/** What INTERFACE says. */
+export type InterfaceChoice =
+  | { readonly is: 'auto' }
+  | { readonly is: 'name'; readonly name: string }
+  | { readonly is: 'mac'; readonly mac: string }
+  | { readonly is: 'cidr'; readonly network: Address }
+  | { readonly is: 'pattern'; readonly pattern: RegExp };
+
+/** What the kernel says at one instant. Addresses that Leasehold itself bound are left out. */
+export interface Surroundings {
+  readonly links: readonly LinkRow[];
+  readonly addresses: readonly AddressRow[];
+  readonly routes: readonly DefaultRoute[];
+}
+
+export type Chosen = { readonly is: 'chosen'; readonly link: LinkRow } | { readonly is: 'problem'; readonly problem: string };
+
+/** Chooses the interface for an address. */
+export function chooseInterface(choice: InterfaceChoice, address: Address, around: Surroundings): Chosen {
+  switch (choice.is) {
+    case 'auto':
+      return chooseBySubnet(address, around);
+    case 'name':
+      return theOnly(
+        around.links.filter(({ name }) => name === choice.name),
+        `there is no interface ${choice.name}`,
+        `named ${choice.name}`,
+        around,
+      );
+    case 'mac':
+      return theOnly(
+        around.links.filter(({ mac }) => mac === choice.mac),
+        `no interface has the hardware address ${choice.mac}`,
+        `with the hardware address ${choice.mac}`,
+        around,
+      );
+    case 'cidr': {
+      const { network } = choice;
+      const within = linksOf(
+        around.addresses.filter(({ bytes }) => contains(network.bytes, network.prefixLength, bytes)),
+        around,
+      );
+      const text = `${network.text}/${network.prefixLength}`;
+      return theOnly(within, `no interface has an address in ${text}`, `with an address in ${text}`, around);
+    }
+    case 'pattern': {
+      const { pattern } = choice;
+      return theOnly(
+        around.links.filter(({ name }) => pattern.test(name)),
+        `no interface matches ${String(pattern)}`,
+        `that match ${String(pattern)}`,
+        around,
+      );
+    }
+  }
+}
+
+/** The interface whose own subnet contains the address, else the one of the default route. */
+function chooseBySubnet(address: Address, around: Surroundings): Chosen {
+  const family = address.family === 4 ? AF_INET : AF_INET6;
+  const neighbours = around.addresses.filter(
+    (row) => row.family === family && !isHostAddress(row) && contains(row.bytes, row.prefixLength, address.bytes),
+  );
+  const near = linksOf(neighbours, around).filter(({ isLoopback }) => !isLoopback);
+  if (near.length > 0) return theOnly(near, '', `whose subnet contains ${address.text}`, around);
+  const byFamily = around.routes.filter((route) => route.family === family);
+  // A node without IPv6 routes of its own still has one interface towards the world.
+  const routes = byFamily.length > 0 ? byFamily : around.routes;
+  const best = Math.min(...routes.map(({ metric }) => metric));
+  const indexes = new Set(routes.filter(({ metric }) => metric === best).map(({ interfaceIndex }) => interfaceIndex));
+  const far = around.links.filter(({ index }) => indexes.has(index));
+  return theOnly(
+    far,
+    `no interface has a subnet that contains ${address.text}, and there is no default route`,
+    'with a default route',
+    around,
+  );
+}
+
+function theOnly(found: readonly LinkRow[], ifNone: string, which: string, { links }: Surroundings): Chosen {
+  const [link, ...others] = found;
+  if (link === undefined) return { is: 'problem', problem: `${ifNone}; there are ${names(links.filter(({ isLoopback }) => !isLoopback))}` };
+  if (others.length === 0) return { is: 'chosen', link };
+  return { is: 'problem', problem: `there are several interfaces ${which}: set INTERFACE to one of ${names(found)}` };
+}
+
+function linksOf(rows: readonly AddressRow[], { links }: Surroundings): LinkRow[] {
+  const indexes = new Set(rows.map(({ interfaceIndex }) => interfaceIndex));
+  return links.filter(({ index }) => indexes.has(index));
+}
+
+/** A /32 or /128 is no subnet: it says nothing about who lives next to it. */
+function isHostAddress({ bytes, prefixLength }: AddressRow): boolean {
+  return prefixLength === bytes.length * 8;
+}
+
+function names(links: readonly LinkRow[]): string {
+  return links.length === 0 ? 'none' : links.map(({ name }) => name).join(', ');
+}

@@ -1,0 +1,355 @@
+/**
+ * The addresses on this node's interfaces, kept by the kernel and changed over rtnetlink.
+ *
+ * Guarantees (design rules 7 and 11): every address that it binds has a kernel lifetime and bears Leasehold's mark; the
+ * first bind is exclusive; what does not bear the mark is never changed or removed. A bound address is never chosen as the
+ * source of the node's own connections: its scope is `host`, which the kernel's choice of an IPv4 source passes over, and
+ * it is deprecated, which the choice of an IPv6 source avoids. No prefix route, no duplicate address detection.
+ *
+ * Needs Linux 5.18 for the mark in the address protocol number. From 4.18 on IPv4 works by its label alone, and IPv6 is
+ * refused, because nothing would tell a leftover of ours from an address that somebody else configured.
+ * It does not watch: what changes is seen by the next look.
+ */
+import { addressText, contains } from '../address.ts';
+import type { Address } from '../address.ts';
+import type { AddressView, BindOutcome, LinkView, UnbindOutcome } from '../contender/input.ts';
+import type { Link } from '../ports.ts';
+import { chooseInterface } from './interface.ts';
+import type { Chosen, InterfaceChoice } from './interface.ts';
+import { SystemError } from './libc.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  AF_UNSPEC,
+  decodeAddress,
+  decodeDefaultRoute,
+  decodeLink,
+  encodeAttribute,
+  IFA_ADDRESS,
+  IFA_CACHEINFO,
+  IFA_F_NODAD,
+  IFA_F_NOPREFIXROUTE,
+  IFA_FLAGS,
+  IFA_LABEL,
+  IFA_LOCAL,
+  IFA_PROTO,
+  IFLA_EXT_MASK,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+  RT_SCOPE_HOST,
+  RT_SCOPE_UNIVERSE,
+  RTEXT_FILTER_SKIP_STATS,
+  RTM_DELADDR,
+  RTM_GETADDR,
+  RTM_GETLINK,
+  RTM_GETROUTE,
+  RTM_NEWADDR,
+} from './netlink.ts';
+import type { AddressRow, DefaultRoute, LinkRow } from './netlink.ts';
+import type { RouteSocket } from './route-socket.ts';
+
+/** The address protocol number (IFA_PROTO) of everything that Leasehold binds: 'L'. */
+export const OUR_PROTOCOL = 0x4c;
+const OUR_LABEL_SUFFIX = ':lh';
+const LABEL_LENGTH_MAX = 15;
+const KERNEL_WITH_PROTOCOL = [5, 18];
+const KERNEL_OLDEST = [4, 18];
+const PREFERRED_S = 0;
+const VALID_MAX_S = 0x7fffffff;
+
+export interface KernelLinkOptions {
+  readonly addresses: readonly Address[];
+  readonly choice: InterfaceChoice;
+  /** The kernel's release, such as `6.1.0-18-amd64` (uname(2)). */
+  readonly kernelRelease: string;
+  /** Told once of each thing that is done otherwise than it was asked for. */
+  readonly onNotice: (message: string) => void;
+}
+
+/** What keeps the link from working at all, found at start. */
+export class LinkUnusable extends Error {
+  override readonly name = 'LinkUnusable';
+}
+
+export class KernelLink implements Link {
+  readonly #socket: RouteSocket;
+  readonly #options: KernelLinkOptions;
+  readonly #marksByProtocol: boolean;
+  readonly #addresses: ReadonlyMap<string, Address>;
+  readonly #noticed = new Set<string>();
+  /** The interface chosen for each address, kept for as long as it exists: what is bound there must not wander. */
+  readonly #chosen = new Map<string, number>();
+
+  /** Throws LinkUnusable where this kernel or this process cannot do what is needed. */
+  constructor(socket: RouteSocket, options: KernelLinkOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#addresses = new Map(options.addresses.map((address) => [address.text, address]));
+    this.#marksByProtocol = isAtLeast(options.kernelRelease, KERNEL_WITH_PROTOCOL);
+    this.#checkKernel();
+    this.#checkPermission();
+  }
+
+  look(): LinkView {
+    try {
+      const rows = this.#rows();
+      const links = this.#links();
+      const choices = this.#options.addresses.map((address) => this.#choose(address, rows, links));
+      const problems = choices.map(problemOf).filter((problem) => problem !== null);
+      return {
+        problem: problems[0] ?? null,
+        isPresent: choices.every(({ is }) => is === 'chosen'),
+        addresses: Object.fromEntries(this.#options.addresses.map((address) => [address.text, this.#view(address, rows, links)])),
+      };
+    } catch (error) {
+      return { problem: `the kernel does not list its interfaces: ${explain(error, '')}`, isPresent: false, addresses: {} };
+    }
+  }
+
+  bind(text: string, lifetimeMs: number): BindOutcome {
+    const address = this.#addresses.get(text);
+    if (address === undefined) return { is: 'failed', message: `${text} is none of the configured addresses` };
+    const lifetimeS = Math.min(VALID_MAX_S, Math.floor(lifetimeMs / 1_000));
+    if (lifetimeS < 1) {
+      const removed = this.unbind(text);
+      return removed.is === 'unbound' ? { is: 'too-late' } : removed;
+    }
+    let interfaceName = '';
+    try {
+      const rows = this.#rows();
+      const links = this.#links();
+      const chosen = this.#choose(address, rows, links);
+      if (chosen.is === 'problem') return { is: 'failed', message: chosen.problem };
+      interfaceName = chosen.link.name;
+      return this.#bindOn(chosen.link, address, lifetimeS, rows, links);
+    } catch (error) {
+      return { is: 'failed', message: `cannot bind ${text} to ${interfaceName}: ${explain(error, interfaceName)}` };
+    }
+  }
+
+  unbind(text: string): UnbindOutcome {
+    try {
+      for (const row of this.#rows()) if (this.#isOurs(row) && addressText(row.bytes) === text) this.#remove(row);
+      return { is: 'unbound' };
+    } catch (error) {
+      return { is: 'failed', message: `cannot take ${text} off its interface: ${explain(error, '')}` };
+    }
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  #bindOn(link: LinkRow, address: Address, lifetimeS: number, rows: readonly AddressRow[], links: readonly LinkRow[]): BindOutcome {
+    const copies = rows.filter((row) => addressText(row.bytes) === address.text);
+    const ours = copies.filter((row) => this.#isOurs(row));
+    const [here] = ours.filter(({ interfaceIndex }) => interfaceIndex === link.index);
+    // What an agent with another INTERFACE left behind would go on answering there.
+    for (const row of ours) if (row !== here) this.#remove(row);
+    if (here !== undefined) {
+      this.#set(link, { ...address, prefixLength: here.prefixLength }, lifetimeS, NLM_F_REPLACE);
+      return { is: 'bound' };
+    }
+    const foreign = copies.find((row) => !this.#isOurs(row));
+    if (foreign !== undefined) return { is: 'foreign', interfaceName: nameOf(foreign.interfaceIndex, links) };
+    try {
+      this.#set(link, this.#withSafePrefix(address, link, rows), lifetimeS, NLM_F_CREATE | NLM_F_EXCL);
+      return { is: 'bound' };
+    } catch (error) {
+      // Somebody else was faster between the look and the bind: theirs it is.
+      if (error instanceof SystemError && error.code === 'EEXIST') return { is: 'foreign', interfaceName: link.name };
+      throw error;
+    }
+  }
+
+  /**
+   * The kernel ties IPv4 addresses of one interface and one prefix together: removing the first removes the others, and
+   * they must share a scope. So where the node has an address of its own in the same prefix, ours is bound as a /32.
+   */
+  #withSafePrefix(address: Address, link: LinkRow, rows: readonly AddressRow[]): Address {
+    if (address.family === 6 || address.prefixLength === 32) return address;
+    const neighbour = rows.find(
+      (row) =>
+        row.family === AF_INET &&
+        row.interfaceIndex === link.index &&
+        row.prefixLength === address.prefixLength &&
+        contains(row.bytes, row.prefixLength, address.bytes),
+    );
+    if (neighbour === undefined) return address;
+    this.#notice(
+      `${address.text}/${address.prefixLength} is bound as a /32: ${link.name} has ${addressText(neighbour.bytes)}/${neighbour.prefixLength}, ` +
+        'and the kernel would remove the two together',
+    );
+    return { ...address, prefixLength: 32 };
+  }
+
+  #set(link: LinkRow, address: Address, validS: number, flags: number): void {
+    const bytes = Buffer.from(address.bytes);
+    const lifetime = Buffer.alloc(16);
+    lifetime.writeUInt32LE(PREFERRED_S, 0);
+    lifetime.writeUInt32LE(validS, 4);
+    const addressFlags = Buffer.alloc(4);
+    addressFlags.writeUInt32LE(IFA_F_NOPREFIXROUTE | (address.family === 6 ? IFA_F_NODAD : 0), 0);
+    const label = address.family === 4 ? labelFor(link.name) : null;
+    this.#socket.change(
+      RTM_NEWADDR,
+      flags,
+      Buffer.concat([
+        addressHeader(
+          address.family === 4 ? AF_INET : AF_INET6,
+          address.prefixLength,
+          address.family === 4 ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE,
+          link.index,
+        ),
+        encodeAttribute(IFA_LOCAL, bytes),
+        encodeAttribute(IFA_ADDRESS, bytes),
+        encodeAttribute(IFA_CACHEINFO, lifetime),
+        encodeAttribute(IFA_FLAGS, addressFlags),
+        ...(label === null ? [] : [encodeAttribute(IFA_LABEL, Buffer.from(`${label}\0`))]),
+        ...(this.#marksByProtocol ? [encodeAttribute(IFA_PROTO, Buffer.from([OUR_PROTOCOL]))] : []),
+      ]),
+    );
+  }
+
+  #remove(row: AddressRow): void {
+    try {
+      const header = addressHeader(row.family, row.prefixLength, row.scope, row.interfaceIndex);
+      this.#socket.change(RTM_DELADDR, 0, Buffer.concat([header, encodeAttribute(IFA_LOCAL, Buffer.from(row.bytes))]));
+    } catch (error) {
+      // Gone in the meantime, by its lifetime or with its interface: that is what was wanted.
+      if (!(error instanceof SystemError) || !['EADDRNOTAVAIL', 'ENODEV'].includes(error.code)) throw error;
+    }
+  }
+
+  #view(address: Address, rows: readonly AddressRow[], links: readonly LinkRow[]): AddressView {
+    const copies = rows.filter((row) => addressText(row.bytes) === address.text);
+    const ours = copies.find((row) => this.#isOurs(row));
+    if (ours !== undefined) return { is: 'ours', remainingMs: ours.validS * 1_000 };
+    const [foreign] = copies;
+    return foreign === undefined ? { is: 'absent' } : { is: 'foreign', interfaceName: nameOf(foreign.interfaceIndex, links) };
+  }
+
+  #choose(address: Address, rows: readonly AddressRow[], links: readonly LinkRow[]): Chosen {
+    const index = this.#chosen.get(address.text);
+    const kept = links.find((link) => link.index === index);
+    if (kept !== undefined) return { is: 'chosen', link: kept };
+    const addresses = rows.filter((row) => !this.#isOurs(row));
+    const chosen = chooseInterface(this.#options.choice, address, { links, addresses, routes: this.#routes() });
+    if (chosen.is === 'chosen' && !this.#marksByProtocol && labelFor(chosen.link.name) === null) {
+      const problem = `the name ${chosen.link.name} leaves no room for Leasehold's label, the only mark that Linux ${this.#options.kernelRelease} knows: rename the interface`;
+      return { is: 'problem', problem };
+    }
+    if (chosen.is === 'chosen') this.#chosen.set(address.text, chosen.link.index);
+    return chosen;
+  }
+
+  #isOurs(row: AddressRow): boolean {
+    if (this.#marksByProtocol) return row.protocol === OUR_PROTOCOL;
+    return row.family === AF_INET && row.label?.endsWith(OUR_LABEL_SUFFIX) === true;
+  }
+
+  #rows(): AddressRow[] {
+    return this.#socket
+      .dump(RTM_GETADDR, addressHeader(AF_UNSPEC, 0, 0, 0))
+      .map(decodeAddress)
+      .filter((row) => row !== null);
+  }
+
+  #links(): LinkRow[] {
+    const filter = Buffer.alloc(4);
+    filter.writeUInt32LE(RTEXT_FILTER_SKIP_STATS, 0);
+    const body = Buffer.concat([Buffer.alloc(16), encodeAttribute(IFLA_EXT_MASK, filter)]);
+    return this.#socket
+      .dump(RTM_GETLINK, body)
+      .map(decodeLink)
+      .filter((row) => row !== null);
+  }
+
+  #routes(): DefaultRoute[] {
+    return this.#socket
+      .dump(RTM_GETROUTE, Buffer.alloc(12))
+      .map(decodeDefaultRoute)
+      .filter((row) => row !== null);
+  }
+
+  #checkKernel(): void {
+    const { kernelRelease, addresses } = this.#options;
+    if (!isAtLeast(kernelRelease, KERNEL_OLDEST)) {
+      throw new LinkUnusable(
+        `Linux ${kernelRelease} is too old: ${KERNEL_OLDEST.join('.')} or later is needed, ${KERNEL_WITH_PROTOCOL.join('.')} for IPv6`,
+      );
+    }
+    const ipv6 = addresses.filter(({ family }) => family === 6);
+    if (!this.#marksByProtocol && ipv6.length > 0) {
+      throw new LinkUnusable(
+        `Linux ${kernelRelease} cannot mark IPv6 addresses as Leasehold's own: ${KERNEL_WITH_PROTOCOL.join('.')} or later is needed for ` +
+          `${ipv6.map(({ text }) => text).join(', ')} in ADDRESSES`,
+      );
+    }
+  }
+
+  /** Tries to remove an address from an interface that cannot exist: without the permission that fails otherwise. */
+  #checkPermission(): void {
+    try {
+      this.#socket.change(RTM_DELADDR, 0, addressHeader(AF_INET, 32, 0, 0x7fffffff));
+    } catch (error) {
+      if (!(error instanceof SystemError) || error.code !== 'EPERM') return;
+      throw new LinkUnusable(
+        'this process may not change addresses: it needs the capability NET_ADMIN in the network namespace it runs in ' +
+          '(securityContext.capabilities.add in Kubernetes, AmbientCapabilities=CAP_NET_ADMIN in systemd)',
+      );
+    }
+  }
+
+  #notice(message: string): void {
+    if (this.#noticed.has(message)) return;
+    this.#noticed.add(message);
+    this.#options.onNotice(message);
+  }
+}
+
+function addressHeader(family: number, prefixLength: number, scope: number, interfaceIndex: number): Buffer {
+  const header = Buffer.alloc(8);
+  header.writeUInt8(family, 0);
+  header.writeUInt8(prefixLength, 1);
+  header.writeUInt8(scope, 3);
+  header.writeUInt32LE(interfaceIndex, 4);
+  return header;
+}
+
+/** The label that people see in `ip address`; a name that leaves no room for it goes without. */
+function labelFor(interfaceName: string): string | null {
+  const label = interfaceName + OUR_LABEL_SUFFIX;
+  return label.length <= LABEL_LENGTH_MAX ? label : null;
+}
+
+function problemOf(chosen: Chosen): string | null {
+  if (chosen.is === 'problem') return chosen.problem;
+  const { name, isUp, hasCarrier } = chosen.link;
+  if (!isUp) return `the interface ${name} is down`;
+  return hasCarrier ? null : `the interface ${name} has no carrier`;
+}
+
+function nameOf(interfaceIndex: number, links: readonly LinkRow[]): string {
+  return links.find(({ index }) => index === interfaceIndex)?.name ?? `interface ${interfaceIndex}`;
+}
+
+function isAtLeast(release: string, [major = 0, minor = 0]: readonly number[]): boolean {
+  const [, ownMajor = '0', ownMinor = '0'] = /^(\d+)\.(\d+)/.exec(release) ?? [];
+  return Number(ownMajor) > major || (Number(ownMajor) === major && Number(ownMinor) >= minor);
+}
+
+function explain(error: unknown, interfaceName: string): string {
+  if (!(error instanceof SystemError)) throw error;
+  switch (error.code) {
+    case 'EACCES':
+      return `IPv6 is switched off there (net.ipv6.conf.${interfaceName}.disable_ipv6)`;
+    case 'EPERM':
+      return 'the capability NET_ADMIN is missing';
+    case 'EAGAIN':
+      return 'it did not answer in time';
+    default:
+      return error.message;
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * rtnetlink messages: building requests and reading answers (rtnetlink(7), netlink(7), <linux/if_addr.h>).
+ *
+ * Guarantees: reading stops at the first length that makes no sense and never runs past the end of a message. Nothing is
+ * decided here. Numbers are little-endian, as on every machine that Leasehold runs on.
+ */
+
+// Message types and flags from <linux/netlink.h> and <linux/rtnetlink.h>.
+export const RTM_NEWLINK = 16;
+export const RTM_GETLINK = 18;
+export const RTM_NEWADDR = 20;
+export const RTM_DELADDR = 21;
+export const RTM_GETADDR = 22;
+export const RTM_NEWROUTE = 24;
+export const RTM_GETROUTE = 26;
+export const NLM_F_REQUEST = 0x1;
+export const NLM_F_ACK = 0x4;
+export const NLM_F_DUMP_INTR = 0x10;
+export const NLM_F_DUMP = 0x300;
+export const NLM_F_REPLACE = 0x100;
+export const NLM_F_EXCL = 0x200;
+export const NLM_F_CREATE = 0x400;
+const NLMSG_ERROR = 2;
+const NLMSG_DONE = 3;
+
+export const AF_UNSPEC = 0;
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+
+// Attributes of addresses.
+export const IFA_ADDRESS = 1;
+export const IFA_LOCAL = 2;
+export const IFA_LABEL = 3;
+export const IFA_CACHEINFO = 6;
+export const IFA_FLAGS = 8;
+export const IFA_PROTO = 11;
+export const IFA_F_NODAD = 0x02;
+export const IFA_F_NOPREFIXROUTE = 0x200;
+export const RT_SCOPE_UNIVERSE = 0;
+export const RT_SCOPE_HOST = 254;
+
+// Attributes and flags of links.
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+export const IFLA_EXT_MASK = 29;
+/** Leaves the counters out of a dump: they are most of it. */
+export const RTEXT_FILTER_SKIP_STATS = 8;
+const IFF_UP = 0x1;
+const IFF_LOOPBACK = 0x8;
+const IFF_LOWER_UP = 0x10000;
+
+// Attributes of routes.
+const RTA_OIF = 4;
+const RTA_PRIORITY = 6;
+const RTA_TABLE = 15;
+const RT_TABLE_MAIN = 254;
+const RTN_UNICAST = 1;
+
+const HEADER_LENGTH = 16;
+const ATTRIBUTE_HEADER_LENGTH = 4;
+const INFINITE_LIFETIME = 0xffffffff;
+
+export interface Message {
+  readonly type: number;
+  readonly flags: number;
+  readonly sequence: number;
+  readonly body: Buffer;
+}
+
+/** One address as the kernel lists it. */
+export interface AddressRow {
+  readonly family: number;
+  readonly prefixLength: number;
+  readonly interfaceIndex: number;
+  readonly scope: number;
+  readonly flags: number;
+  /** The address itself: 4 or 16 bytes. */
+  readonly bytes: Buffer;
+  readonly label: string | null;
+  readonly protocol: number | null;
+  /** Whole seconds that the kernel still gives it; Infinity when it stays. */
+  readonly validS: number;
+}
+
+export interface LinkRow {
+  readonly index: number;
+  readonly name: string;
+  /** The hardware address, or '' where the link has none. */
+  readonly mac: string;
+  readonly isUp: boolean;
+  readonly hasCarrier: boolean;
+  readonly isLoopback: boolean;
+}
+
+/** A default route of the main table. */
+export interface DefaultRoute {
+  readonly family: number;
+  readonly interfaceIndex: number;
+  readonly metric: number;
+}
+
+/** Builds one message. The kernel answers it under the same sequence number. */
+export function encodeMessage(type: number, flags: number, sequence: number, body: Buffer): Buffer {
+  const header = Buffer.alloc(HEADER_LENGTH);
+  header.writeUInt32LE(HEADER_LENGTH + body.length, 0);
+  header.writeUInt16LE(type, 4);
+  header.writeUInt16LE(flags, 6);
+  header.writeUInt32LE(sequence, 8);
+  return Buffer.concat([header, body]);
+}
+
+export function encodeAttribute(type: number, data: Buffer): Buffer {
+  const length = ATTRIBUTE_HEADER_LENGTH + data.length;
+  const attribute = Buffer.alloc(align(length));
+  attribute.writeUInt16LE(length, 0);
+  attribute.writeUInt16LE(type, 2);
+  data.copy(attribute, ATTRIBUTE_HEADER_LENGTH);
+  return attribute;
+}
+
+/** Reads the messages of one datagram. */
+export function decodeMessages(datagram: Buffer): Message[] {
+  const messages: Message[] = [];
+  for (let offset = 0; offset + HEADER_LENGTH <= datagram.length;) {
+    const length = datagram.readUInt32LE(offset);
+    if (length < HEADER_LENGTH || offset + length > datagram.length) break;
+    messages.push({
+      type: datagram.readUInt16LE(offset + 4),
+      flags: datagram.readUInt16LE(offset + 6),
+      sequence: datagram.readUInt32LE(offset + 8),
+      body: datagram.subarray(offset + HEADER_LENGTH, offset + length),
+    });
+    offset += align(length);
+  }
+  return messages;
+}
+
+/** The error number of an acknowledgement (0 for success), or null for any other message. */
+export function errorOf({ type, body }: Message): number | null {
+  if (type !== NLMSG_ERROR || body.length < 4) return null;
+  return Math.abs(body.readInt32LE(0));
+}
+
+export function isDone({ type }: Message): boolean {
+  return type === NLMSG_DONE;
+}
+
+/** Reads an address from a message, or gives null for any other one. */
+export function decodeAddress({ type, body }: Message): AddressRow | null {
+  if (type !== RTM_NEWADDR || body.length < 8) return null;
+  const attributes = decodeAttributes(body.subarray(8));
+  // On a point-to-point link IFA_ADDRESS is the peer; IPv6 has no IFA_LOCAL otherwise.
+  const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);
+  if (bytes === undefined) return null;
+  const cacheInfo = attributes.get(IFA_CACHEINFO);
+  const validS = cacheInfo !== undefined && cacheInfo.length >= 8 ? cacheInfo.readUInt32LE(4) : INFINITE_LIFETIME;
+  const label = attributes.get(IFA_LABEL);
+  const flags = attributes.get(IFA_FLAGS);
+  return {
+    family: body.readUInt8(0),
+    prefixLength: body.readUInt8(1),
+    flags: flags !== undefined && flags.length >= 4 ? flags.readUInt32LE(0) : body.readUInt8(2),
+    scope: body.readUInt8(3),
+    interfaceIndex: body.readUInt32LE(4),
+    bytes,
+    label: label === undefined ? null : text(label),
+    protocol: attributes.get(IFA_PROTO)?.at(0) ?? null,
+    validS: validS === INFINITE_LIFETIME ? Number.POSITIVE_INFINITY : validS,
+  };
+}
+
+/** Reads a link from a message, or gives null for any other one. */
+export function decodeLink({ type, body }: Message): LinkRow | null {
+  if (type !== RTM_NEWLINK || body.length < 16) return null;
+  const attributes = decodeAttributes(body.subarray(16));
+  const name = attributes.get(IFLA_IFNAME);
+  if (name === undefined) return null;
+  const flags = body.readUInt32LE(8);
+  const mac = attributes.get(IFLA_ADDRESS) ?? Buffer.alloc(0);
+  return {
+    index: body.readInt32LE(4),
+    name: text(name),
+    mac: [...mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':'),
+    isUp: (flags & IFF_UP) !== 0,
+    hasCarrier: (flags & IFF_LOWER_UP) !== 0,
+    isLoopback: (flags & IFF_LOOPBACK) !== 0,
+  };
+}
+
+/** Reads a default route of the main table from a message, or gives null for any other one. */
+export function decodeDefaultRoute({ type, body }: Message): DefaultRoute | null {
+  if (type !== RTM_NEWROUTE || body.length < 12) return null;
+  if (body.readUInt8(1) !== 0 || body.readUInt8(7) !== RTN_UNICAST) return null;
+  const attributes = decodeAttributes(body.subarray(12));
+  const table = numberOf(attributes.get(RTA_TABLE)) ?? body.readUInt8(4);
+  const interfaceIndex = numberOf(attributes.get(RTA_OIF));
+  if (table !== RT_TABLE_MAIN || interfaceIndex === null) return null;
+  return { family: body.readUInt8(0), interfaceIndex, metric: numberOf(attributes.get(RTA_PRIORITY)) ?? 0 };
+}
+
+function decodeAttributes(data: Buffer): Map<number, Buffer> {
+  const attributes = new Map<number, Buffer>();
+  for (let offset = 0; offset + ATTRIBUTE_HEADER_LENGTH <= data.length;) {
+    const length = data.readUInt16LE(offset);
+    if (length < ATTRIBUTE_HEADER_LENGTH || offset + length > data.length) break;
+    // The two highest bits say how the value is laid out and are no part of the type.
+    attributes.set(data.readUInt16LE(offset + 2) & 0x3fff, data.subarray(offset + ATTRIBUTE_HEADER_LENGTH, offset + length));
+    offset += align(length);
+  }
+  return attributes;
+}
+
+function numberOf(data: Buffer | undefined): number | null {
+  return data !== undefined && data.length >= 4 ? data.readUInt32LE(0) : null;
+}
+
+function text(data: Buffer): string {
+  const end = data.indexOf(0);
+  return data.subarray(0, end === -1 ? data.length : end).toString('utf8');
+}
+
+function align(length: number): number {
+  return (length + 3) & ~3;
+}

@@ -1,0 +1,76 @@
+/**
+ * Requests to the kernel over one rtnetlink socket.
+ *
+ * Guarantees: a request returns with the kernel's complete answer or throws; a dump that the kernel marks as interrupted
+ * is made again. Synchronous: the kernel has the answer ready when the request returns.
+ */
+import { closeSocket, openRouteSocket, receive, sendTo, SystemError } from './libc.ts';
+import { decodeMessages, encodeMessage, errorOf, isDone, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST } from './netlink.ts';
+import type { Message } from './netlink.ts';
+
+const BUFFER_LENGTH = 64 * 1024;
+const DUMP_TRIES = 3;
+
+/** The lowest seam: datagrams to and from the kernel. */
+export interface Datagrams {
+  send(datagram: Buffer): void;
+  /** One datagram; valid until the next call. */
+  receive(): Buffer;
+  close(): void;
+}
+
+/** Datagrams over a real socket, opened in the network namespace of the calling thread. */
+export function openDatagrams(): Datagrams {
+  const fd = openRouteSocket();
+  const buffer = Buffer.alloc(BUFFER_LENGTH);
+  return {
+    send: (datagram) => sendTo(fd, datagram),
+    receive: () => buffer.subarray(0, receive(fd, buffer)),
+    close: () => closeSocket(fd),
+  };
+}
+
+export class RouteSocket {
+  readonly #datagrams: Datagrams;
+  #sequence = 0;
+
+  constructor(datagrams: Datagrams) {
+    this.#datagrams = datagrams;
+  }
+
+  /** Lists everything of a kind. Throws SystemError. */
+  dump(type: number, body: Buffer): Message[] {
+    for (let tries = 1; ; tries += 1) {
+      const messages = this.#exchange(type, NLM_F_REQUEST | NLM_F_DUMP, body);
+      const isInterrupted = messages.some(({ flags }) => (flags & NLM_F_DUMP_INTR) !== 0);
+      if (!isInterrupted || tries === DUMP_TRIES) return messages;
+    }
+  }
+
+  /** Changes one thing. Throws SystemError with the kernel's reason. */
+  change(type: number, flags: number, body: Buffer): void {
+    this.#exchange(type, NLM_F_REQUEST | NLM_F_ACK | flags, body);
+  }
+
+  close(): void {
+    this.#datagrams.close();
+  }
+
+  #exchange(type: number, flags: number, body: Buffer): Message[] {
+    this.#sequence = (this.#sequence + 1) >>> 0;
+    const sequence = this.#sequence;
+    this.#datagrams.send(encodeMessage(type, flags, sequence, body));
+    const answer: Message[] = [];
+    for (;;) {
+      // The buffer is used again for the next datagram, so what is kept has to be copied.
+      for (const message of decodeMessages(Buffer.from(this.#datagrams.receive()))) {
+        // The rest of an exchange that was broken off earlier.
+        if (message.sequence !== sequence) continue;
+        const error = errorOf(message);
+        if (error === 0 || isDone(message)) return answer;
+        if (error !== null) throw new SystemError('rtnetlink', error);
+        answer.push(message);
+      }
+    }
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * A network namespace for one test, with an interface that has a carrier.
+ */
+import { addressText, parseAddress } from '../../agent/address.ts';
+import type { Address } from '../../agent/address.ts';
+import type { InterfaceChoice } from '../../agent/link/interface.ts';
+import { KernelLink } from '../../agent/link/kernel-link.ts';
+import { decodeAddress, RTM_GETADDR } from '../../agent/link/netlink.ts';
+import type { AddressRow } from '../../agent/link/netlink.ts';
+import { openDatagrams, RouteSocket } from '../../agent/link/route-socket.ts';
+import { inNamespace } from './inside-namespace.ts';
+import { ip } from './namespaces.ts';
+
+let count = 0;
+
+export interface LinkOptions {
+  readonly choice?: InterfaceChoice;
+  readonly kernelRelease?: string;
+}
+
+/** A node with `eth0`, cabled to a peer that can be unplugged. */
+export class NamespaceNode {
+  readonly name: string;
+  readonly notices: string[] = [];
+  readonly #socket: RouteSocket;
+
+  constructor() {
+    count += 1;
+    this.name = `t${process.pid}-${count}`;
+    ip(`netns add ${this.name}`);
+    ip(`-n ${this.name} link set lo up`);
+    this.addInterface('eth0');
+    this.#socket = inNamespace(this.name, () => new RouteSocket(openDatagrams()));
+  }
+
+  /** Adds an interface with a carrier. */
+  addInterface(name: string): void {
+    ip(`-n ${this.name} link add ${name} type veth peer name p-${name}`);
+    ip(`-n ${this.name} link set p-${name} up`);
+    ip(`-n ${this.name} link set ${name} up`);
+  }
+
+  /** Runs `ip` inside. */
+  ip(line: string): string {
+    return ip(`-n ${this.name} ${line}`);
+  }
+
+  unplug(name = 'eth0'): void {
+    this.ip(`link set p-${name} down`);
+  }
+
+  plug(name = 'eth0'): void {
+    this.ip(`link set p-${name} up`);
+  }
+
+  /** The rows of an address, on whatever interface. */
+  rows(address: string): AddressRow[] {
+    const all = this.#socket.dump(RTM_GETADDR, Buffer.alloc(8)).map(decodeAddress);
+    return all.filter((row): row is AddressRow => row !== null && addressText(row.bytes) === address);
+  }
+
+  /** A link inside this namespace, for addresses as a person writes them. */
+  link(addresses: readonly string[], { choice = { is: 'name', name: 'eth0' }, kernelRelease = '6.1.0' }: LinkOptions = {}): KernelLink {
+    const parsed = addresses.map((text): Address => parseAddress(text) ?? raise(`${text} is no address`));
+    const onNotice = (message: string): void => void this.notices.push(message);
+    return inNamespace(
+      this.name,
+      () => new KernelLink(new RouteSocket(openDatagrams()), { addresses: parsed, choice, kernelRelease, onNotice }),
+    );
+  }
+
+  close(): void {
+    this.#socket.close();
+    ip(`netns del ${this.name}`);
+  }
+}
+
+function raise(message: string): never {
+  throw new Error(message);
+}
