@@ -1,0 +1,160 @@
+/**
+ * Asks every probe at its interval and says what all of them say together.
+ *
+ * Guarantees: a probe never overlaps itself. An answer that was late because this process stood still counts neither for
+ * nor against: the question is asked again. The verdict is told once for each change of it.
+ */
+import { asError, DeadlineExceeded, sleep } from '../clock.ts';
+import type { Clock, Timer } from '../clock.ts';
+import { httpAsk } from './http.ts';
+import { judge, UNDECIDED } from './judge.ts';
+import type { Judgement } from './judge.ts';
+import type { Ask, ProbeQuestion, ProbeSpec } from './probe.ts';
+import { tcpAsk } from './tcp.ts';
+
+/** Between the question and its deadline the clock is looked at so many times, to notice that this process stood still. */
+const LOOKS = 4;
+/** A look that comes this much too late means that it did. */
+const STALL_MS = 50;
+/** What has arrived by the deadline is still read: sockets are served between one timer and the next. */
+const LAST_LOOK_MS = 1;
+
+export interface Verdict {
+  readonly healthy: boolean;
+  /** Which probes fail and why, or that all are well. */
+  readonly reason: string;
+}
+
+/** One probe as people see it. */
+export interface ProbeStatus {
+  readonly probe: string;
+  readonly healthy: boolean | null;
+  readonly reason: string | null;
+}
+
+/** What became of one question. Unknown when this process stood still and may have missed the answer. */
+type Asked = { readonly is: 'good' } | { readonly is: 'bad'; readonly reason: string } | { readonly is: 'unknown' };
+
+/** Makes the question for a probe. */
+export function askFor(question: ProbeQuestion, userAgent: string): Ask {
+  return question.kind === 'http' ? httpAsk(question, userAgent) : tcpAsk(question);
+}
+
+export class Prober {
+  readonly #probes: { readonly spec: ProbeSpec; readonly ask: Ask; judgement: Judgement }[];
+  readonly #clock: Clock;
+  readonly #onVerdict: (verdict: Verdict) => void;
+  #verdict: Verdict | null = null;
+
+  constructor(specs: readonly ProbeSpec[], ask: (question: ProbeQuestion) => Ask, clock: Clock, onVerdict: (verdict: Verdict) => void) {
+    this.#probes = specs.map((spec) => ({ spec, ask: ask(spec.question), judgement: UNDECIDED }));
+    this.#clock = clock;
+    this.#onVerdict = onVerdict;
+  }
+
+  get status(): ProbeStatus[] {
+    return this.#probes.map(({ spec, judgement }) => ({
+      probe: spec.name,
+      healthy: judgement.healthy,
+      reason: judgement.bads > 0 ? judgement.reason : null,
+    }));
+  }
+
+  /** Asks until the signal is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#tell();
+    await Promise.all(this.#probes.map((probe) => this.#repeat(probe, signal)));
+  }
+
+  async #repeat(probe: { readonly spec: ProbeSpec; readonly ask: Ask; judgement: Judgement }, signal: AbortSignal): Promise<void> {
+    const { spec, ask } = probe;
+    while (!signal.aborted) {
+      const startedAtMs = this.#clock.nowMs();
+      const answer = await this.#askOnce(ask, spec.timeoutMs, signal);
+      if (signal.aborted) return;
+      if (answer.is !== 'unknown') {
+        probe.judgement = judge(probe.judgement, answer.is === 'bad' ? answer.reason : null, spec);
+        this.#tell();
+      }
+      const pauseMs = answer.is === 'unknown' ? 0 : startedAtMs + spec.intervalMs - this.#clock.nowMs();
+      await sleep(this.#clock, Math.max(0, pauseMs), signal).catch(() => undefined);
+    }
+  }
+
+  async #askOnce(ask: Ask, timeoutMs: number, signal: AbortSignal): Promise<Asked> {
+    const deadline = new StallAwareDeadline(this.#clock, timeoutMs, signal);
+    try {
+      await ask(deadline.signal);
+      return { is: 'good' };
+    } catch (error) {
+      if (!deadline.signal.aborted) return { is: 'bad', reason: explain(asError(error)) };
+      return deadline.hasStalled ? { is: 'unknown' } : { is: 'bad', reason: `no answer within ${timeoutMs}ms` };
+    } finally {
+      deadline.end();
+    }
+  }
+
+  #tell(): void {
+    const judgements = this.#probes.map(({ judgement }) => judgement.healthy);
+    const failing = this.#probes.filter(({ judgement }) => judgement.healthy === false);
+    if (failing.length === 0 && judgements.includes(null)) return;
+    const healthy = failing.length === 0;
+    const reason = healthy
+      ? this.#probes.length === 0
+        ? 'no probe is configured'
+        : 'every probe is well'
+      : failing.map(({ spec, judgement }) => `${spec.name}: ${judgement.reason ?? 'failed'}`).join('; ');
+    if (this.#verdict?.healthy === healthy) return;
+    this.#verdict = { healthy, reason };
+    this.#onVerdict(this.#verdict);
+  }
+}
+
+/** A deadline that knows whether this process was there to see the answer. */
+class StallAwareDeadline {
+  readonly #controller = new AbortController();
+  readonly #clock: Clock;
+  readonly #outer: AbortSignal;
+  readonly #onOuterAbort = (): void => this.#controller.abort(this.#outer.reason);
+  #timer: Timer | null = null;
+  hasStalled = false;
+
+  constructor(clock: Clock, timeoutMs: number, outer: AbortSignal) {
+    this.#clock = clock;
+    this.#outer = outer;
+    if (outer.aborted) this.#onOuterAbort();
+    outer.addEventListener('abort', this.#onOuterAbort, { once: true });
+    this.#look(clock.nowMs(), timeoutMs, 1);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  end(): void {
+    this.#timer?.cancel();
+    this.#outer.removeEventListener('abort', this.#onOuterAbort);
+  }
+
+  #look(startedAtMs: number, timeoutMs: number, count: number): void {
+    const dueAtMs = startedAtMs + (timeoutMs * count) / LOOKS;
+    this.#timer = this.#clock.setTimer(Math.max(0, dueAtMs - this.#clock.nowMs()), () => {
+      if (this.#clock.nowMs() - dueAtMs > STALL_MS) this.hasStalled = true;
+      if (count < LOOKS) return this.#look(startedAtMs, timeoutMs, count + 1);
+      this.#timer = this.#clock.setTimer(LAST_LOOK_MS, () => this.#controller.abort(new DeadlineExceeded(timeoutMs)));
+    });
+  }
+}
+
+function explain(error: Error & { code?: string }): string {
+  switch (error.code) {
+    case 'ECONNREFUSED':
+      return 'connection refused';
+    case 'ECONNRESET':
+      return 'connection reset';
+    case 'ENOTFOUND':
+      return 'the host name is not known';
+    default:
+      return error.message === '' ? (error.code ?? 'failed') : error.message;
+  }
+}

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { afterEach, describe, test } from 'node:test';
+import { Prober } from '../../agent/probe/prober.ts';
+import type { Verdict } from '../../agent/probe/prober.ts';
+import type { Ask, ProbeSpec } from '../../agent/probe/probe.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+
+const SPEC: ProbeSpec = {
+  name: 'tcp://127.0.0.1:1',
+  intervalMs: 1_000,
+  timeoutMs: 1_000,
+  rise: 1,
+  fall: 2,
+  question: { kind: 'tcp', host: '127.0.0.1', port: 1 },
+};
+
+/** A service that answers as it is told, and counts how often it is asked at the same time. */
+class Service {
+  answer: 'good' | 'refuse' | 'hang' = 'good';
+  asked = 0;
+  atOnce = 0;
+  mostAtOnce = 0;
+
+  readonly ask: Ask = async (signal) => {
+    this.asked += 1;
+    this.atOnce += 1;
+    this.mostAtOnce = Math.max(this.mostAtOnce, this.atOnce);
+    try {
+      if (this.answer === 'refuse') throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+      if (this.answer === 'hang') await new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
+    } finally {
+      this.atOnce -= 1;
+    }
+  };
+}
+
+let ending = new AbortController();
+afterEach(() => ending.abort());
+
+function start(specs: readonly ProbeSpec[] = [SPEC]): { clock: ManualClock; service: Service; prober: Prober; verdicts: Verdict[] } {
+  ending = new AbortController();
+  const clock = new ManualClock();
+  const service = new Service();
+  const verdicts: Verdict[] = [];
+  const prober = new Prober(
+    specs,
+    () => service.ask,
+    clock,
+    (verdict) => verdicts.push(verdict),
+  );
+  void prober.run(ending.signal);
+  return { clock, service, prober, verdicts };
+}
+
+describe('probing', () => {
+  test('without any probe the node is healthy at once', async () => {
+    const { clock, verdicts } = start([]);
+    await clock.advance(0);
+    assert.deepEqual(verdicts, [{ healthy: true, reason: 'no probe is configured' }]);
+  });
+
+  test('asks at its interval and tells each change of the verdict once', async () => {
+    const { clock, service, verdicts } = start();
+    await clock.advance(10_000);
+    assert.equal(service.asked, 11);
+    service.answer = 'refuse';
+    await clock.advance(1_000);
+    assert.equal(verdicts.length, 1, 'one bad answer is not enough');
+    await clock.advance(5_000);
+    service.answer = 'good';
+    await clock.advance(1_000);
+    assert.deepEqual(
+      verdicts.map(({ healthy, reason }) => [healthy, reason]),
+      [
+        [true, 'every probe is well'],
+        [false, 'tcp://127.0.0.1:1: connection refused'],
+        [true, 'every probe is well'],
+      ],
+    );
+  });
+
+  test('never asks while the last question is still open', async () => {
+    const { clock, service } = start([{ ...SPEC, intervalMs: 200 }]);
+    service.answer = 'hang';
+    await clock.advance(20_000);
+    assert.equal(service.mostAtOnce, 1);
+  });
+
+  test('counts a question that hangs as a bad answer at its time-out', async () => {
+    const { clock, service, verdicts } = start();
+    await clock.advance(0);
+    service.answer = 'hang';
+    await clock.advance(2_950);
+    assert.equal(verdicts.length, 1);
+    await clock.advance(100);
+    assert.deepEqual(verdicts.at(-1), { healthy: false, reason: 'tcp://127.0.0.1:1: no answer within 1000ms' });
+  });
+
+  test('does not count what it missed because the process itself stood still', async () => {
+    const { clock, service, verdicts } = start();
+    await clock.advance(0);
+    service.answer = 'hang';
+    for (let freeze = 0; freeze < 10; freeze += 1) {
+      await clock.advance(1_000);
+      clock.freeze(30_000);
+    }
+    await clock.advance(400);
+    assert.deepEqual(verdicts.length, 1, 'frozen ten times, it has learnt nothing about the service');
+  });
+
+  test('is healthy only if every probe is, and names those that are not', async () => {
+    const second = { ...SPEC, name: 'tcp://127.0.0.1:2', fall: 4 };
+    const { clock, service, verdicts } = start([SPEC, second]);
+    await clock.advance(0);
+    service.answer = 'refuse';
+    await clock.advance(2_500);
+    assert.match(verdicts.at(-1)?.reason ?? '', /^tcp:\/\/127\.0\.0\.1:1: connection refused$/);
+  });
+
+  test('shows each probe with what was last wrong', async () => {
+    const { clock, service, prober } = start();
+    await clock.advance(0);
+    service.answer = 'refuse';
+    await clock.advance(1_000);
+    assert.deepEqual(prober.status, [{ probe: 'tcp://127.0.0.1:1', healthy: true, reason: 'connection refused' }]);
+  });
+});
