@@ -1,0 +1,107 @@
+/**
+ * How settings are written and what they become.
+ *
+ * Guarantees: a format either gives a value or nothing; what it accepts is said in words that complete the sentence
+ * "… is not accepted: write …". Nothing here reads the environment or a file.
+ */
+import { isIP } from 'node:net';
+import { parseAddress } from '../address.ts';
+import type { Address } from '../address.ts';
+import type { InterfaceChoice } from '../link/interface.ts';
+import { parseInterfaceChoice } from './interface-choice.ts';
+
+export interface Format<Value> {
+  readonly accepts: string;
+  /** The value, or a string that says what exactly is wrong where that helps, or null. */
+  readonly parse: (text: string) => { readonly value: Value } | { readonly problem: string } | null;
+}
+
+function format<Value>(accepts: string, parse: (text: string) => Value | null): Format<Value> {
+  return {
+    accepts,
+    parse: (text) => {
+      const value = parse(text);
+      return value === null ? null : { value };
+    },
+  };
+}
+
+export const text: Format<string> = format('some text', (raw) => raw);
+
+export const positiveInteger: Format<number> = format('a whole number from 1 on', (raw) => {
+  const value = Number(raw);
+  return /^\d+$/.test(raw) && Number.isSafeInteger(value) && value > 0 ? value : null;
+});
+
+const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 };
+const LONGEST_MS = 24 * 60 * 60_000;
+
+/** A duration in milliseconds. */
+export const duration: Format<number> = format('a duration such as 500ms, 3s or 1m', (raw) => {
+  const [, amount = '', unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m)$/.exec(raw) ?? [];
+  const value = Number(amount) * (UNITS_MS[unit] ?? Number.NaN);
+  return amount !== '' && Number.isInteger(value) && value > 0 && value <= LONGEST_MS ? value : null;
+});
+
+/** A name as Kubernetes takes it for a Lease or a namespace (RFC 1123 subdomain). */
+export const kubernetesName: Format<string> = format('lower-case letters, digits, "-" and ".", such as leasehold', (raw) =>
+  raw.length <= 253 && /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(raw) ? raw : null,
+);
+
+export function oneOf<const Value extends string>(...values: readonly Value[]): Format<Value> {
+  return format(values.join(' or '), (raw) => values.find((value) => value === raw) ?? null);
+}
+
+export const baseUrl: Format<string> = format('an http:// or https:// URL without credentials or query', (raw) => {
+  if (!URL.canParse(raw)) return null;
+  const { protocol, username, password, search, hash } = new URL(raw);
+  const isPlain = username === '' && password === '' && search === '' && hash === '';
+  return (protocol === 'http:' || protocol === 'https:') && isPlain ? raw.replace(/\/+$/, '') : null;
+});
+
+export const addressList: Format<readonly Address[]> = {
+  accepts: 'IPv4 or IPv6 addresses separated by commas, such as 203.0.113.10,2001:db8::1',
+  parse: (raw) => {
+    const parts = splitList(raw);
+    const addresses = parts.map((part) => ({ part, address: parseAddress(part) }));
+    const bad = addresses.filter(({ address }) => address === null || isUnusable(address));
+    if (bad.length > 0) return { problem: `${bad.map(({ part }) => part).join(', ')} cannot be a failover IP` };
+    const found = addresses.flatMap(({ address }) => (address === null ? [] : [address]));
+    const doubles = found.filter(({ text: one }, index) => found.findIndex(({ text: other }) => other === one) !== index);
+    if (doubles.length > 0) return { problem: `${doubles.map((double) => double.text).join(', ')} is named twice` };
+    return found.length === 0 ? null : { value: found };
+  },
+};
+
+/** Addresses that no router ever sends anywhere: unspecified, loopback, link-local, multicast. */
+function isUnusable({ family, bytes }: Address): boolean {
+  const [first = 0, second = 0] = bytes;
+  if (family === 4) return first === 0 || first === 127 || first >= 224 || (first === 169 && second === 254);
+  const isLow = bytes.slice(0, 15).every((byte) => byte === 0);
+  return isLow || first === 0xff || (first === 0xfe && (second & 0xc0) === 0x80);
+}
+
+export const interfaceChoice: Format<InterfaceChoice> = format(
+  'auto, a name, mac:86:00:00:aa:bb:02, cidr:10.0.0.0/8 or /^enp/',
+  parseInterfaceChoice,
+);
+
+export interface HostAndPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+export const hostAndPort: Format<HostAndPort> = format('an IP address and a port, such as 127.0.0.1:9808 or [::1]:9808', (raw) => {
+  const [, v6, v4, digits = ''] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(raw) ?? [];
+  const host = v6 ?? v4 ?? '';
+  const port = Number(digits);
+  return isIP(host) === (v6 === undefined ? 4 : 6) && port >= 1 && port <= 65_535 ? { host, port } : null;
+});
+
+/** The parts of a comma-separated list. */
+export function splitList(raw: string): string[] {
+  return raw
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+}

@@ -1,0 +1,143 @@
+/**
+ * The one schema of every setting.
+ *
+ * Guarantees: nothing else reads the environment. The settings table in the documentation is made from this, so the two
+ * cannot differ. It only says what each setting is; how text becomes a value is in formats.ts.
+ */
+import type { Format } from './formats.ts';
+import { addressList, baseUrl, duration, hostAndPort, interfaceChoice, kubernetesName, oneOf, positiveInteger, text } from './formats.ts';
+import { probeList } from './probe-text.ts';
+
+export interface SettingDefinition<Value> {
+  readonly format: Format<Value>;
+  /** The default as a person would write it; null when there is none or another setting gives it. */
+  readonly default: string | null;
+  /** What the documentation shows as the default where that is not a fixed text. */
+  readonly defaultDoc?: string;
+  /** A credential: never shown, and with a `_FILE` twin that names a file to read it from. */
+  readonly isSecret?: true;
+  readonly doc: string;
+}
+
+function setting<Value>(definition: SettingDefinition<Value>): SettingDefinition<Value> {
+  return definition;
+}
+
+/** Every setting, by the name of its environment variable, in the order of the documentation. */
+export const SCHEMA = {
+  NODE_NAME: setting({
+    format: text,
+    default: null,
+    defaultDoc: 'host name',
+    doc: 'The node this agent runs on, as Kubernetes names it; the manifests fill it in.',
+  }),
+  POD_NAMESPACE: setting({ format: kubernetesName, default: null, doc: "The agent's own namespace; the manifests fill it in." }),
+  KUBECONFIG: setting({
+    format: text,
+    default: null,
+    defaultDoc: 'in-cluster',
+    doc: 'Path of a kubeconfig. Only outside a cluster; inside one the service account is used.',
+  }),
+  KUBERNETES_SERVICE_HOST: setting({
+    format: text,
+    default: null,
+    doc: 'Host of the Kubernetes API in a cluster; Kubernetes fills it in.',
+  }),
+  KUBERNETES_SERVICE_PORT: setting({
+    format: positiveInteger,
+    default: '443',
+    doc: 'Port of the Kubernetes API in a cluster; Kubernetes fills it in.',
+  }),
+  LEASE_NAME: setting({ format: kubernetesName, default: 'leasehold', doc: 'The Lease that the agents contend for.' }),
+  LEASE_NAMESPACE: setting({
+    format: kubernetesName,
+    default: null,
+    defaultDoc: "`POD_NAMESPACE`, else the service account's, else `default`",
+    doc: 'The namespace of the Lease.',
+  }),
+  LEASE_DURATION: setting({
+    format: duration,
+    default: '3s',
+    doc: 'How long a candidate waits for a sign of life of the holder before it takes over.',
+  }),
+  RENEW_DEADLINE: setting({
+    format: duration,
+    default: '2s',
+    doc: 'A holder that could not renew for this long gives up. Must leave 250ms and 2 % of `LEASE_DURATION` free.',
+  }),
+  RENEW_INTERVAL: setting({ format: duration, default: '500ms', doc: 'How often a holder renews. At most half of `RENEW_DEADLINE`.' }),
+  ADDRESSES: setting({
+    format: addressList,
+    default: null,
+    doc: 'Required. The addresses that move together, such as `203.0.113.10,2001:db8::1`. A prefix length may follow each; /32 and /128 otherwise.',
+  }),
+  INTERFACE: setting({
+    format: interfaceChoice,
+    default: 'auto',
+    doc:
+      'The interface that carries the addresses: a name, `mac:…`, `cidr:…` or `/regex/`. `auto` takes the one whose own subnet contains the address, ' +
+      "else the default route's.",
+  }),
+  PROVIDER: setting({
+    format: oneOf('hcloud-floating-ip', 'none'),
+    default: null,
+    doc: 'Required. What routes the addresses: `hcloud-floating-ip`, or `none` to bind them and nothing else.',
+  }),
+  PROVIDER_TIMEOUT: setting({
+    format: duration,
+    default: '30s',
+    doc:
+      'How long one claim may take in all before another node may try. Also how long a node goes on serving after it has stepped down, and part of how ' +
+      'long the kernel keeps the address if the agent dies.',
+  }),
+  VERIFY_INTERVAL: setting({
+    format: duration,
+    default: '30s',
+    doc: 'How often a holder reads back where the provider routes the addresses.',
+  }),
+  HCLOUD_TOKEN: setting({
+    format: text,
+    default: null,
+    isSecret: true,
+    doc: 'Required for `hcloud-floating-ip`. An API token of the project, with read & write permission.',
+  }),
+  HCLOUD_ENDPOINT: setting({ format: baseUrl, default: 'https://api.hetzner.cloud/v1', doc: 'The Hetzner Cloud API.' }),
+  HCLOUD_METADATA_ENDPOINT: setting({
+    format: baseUrl,
+    default: 'http://169.254.169.254/hetzner/v1/metadata',
+    doc: "The server's metadata service.",
+  }),
+  HCLOUD_SERVER_ID: setting({
+    format: positiveInteger,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc: "This server's number, where neither the metadata service nor the Node's `spec.providerID` tells it.",
+  }),
+  PROBES: setting({
+    format: probeList,
+    default: '',
+    defaultDoc: 'none',
+    doc:
+      'What must answer for this node to be healthy: `http(s)://…` and `tcp://host:port`. Settings of one probe go into its fragment: ' +
+      '`http://127.0.0.1:10254/healthz#interval=2s&fall=2`, with `interval`, `timeout`, `rise`, `fall`, and for HTTP `expect=200` or `200-299`, ' +
+      '`host=`, `ca=/path`, `verify=true|false` (TLS is verified except on loopback).',
+  }),
+  PROBE_INTERVAL: setting({ format: duration, default: '1s', doc: 'How often a probe asks.' }),
+  PROBE_TIMEOUT: setting({ format: duration, default: '1s', doc: 'How long a probe waits for its answer.' }),
+  PROBE_RISE: setting({ format: positiveInteger, default: '1', doc: 'So many good answers in a row make a probe healthy.' }),
+  PROBE_FALL: setting({ format: positiveInteger, default: '2', doc: 'So many bad answers in a row make it unhealthy.' }),
+  LISTEN: setting({
+    format: hostAndPort,
+    default: '127.0.0.1:9808',
+    doc: 'Where `/healthz`, `/readyz` and `/status` are served. Nothing there changes anything, but it is not meant for the internet.',
+  }),
+  WHEN_ALL_UNHEALTHY: setting({
+    format: oneOf('keep', 'release'),
+    default: 'keep',
+    doc: 'What an unhealthy holder does when no healthy node offers to take over: `keep` holding, or `release` the addresses.',
+  }),
+  LOG_LEVEL: setting({ format: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal'), default: 'info', doc: 'How much is logged.' }),
+  LOG_FORMAT: setting({ format: oneOf('json', 'pretty'), default: 'json', doc: '`json` for machines, `pretty` for people.' }),
+} as const;
+
+export type SettingName = keyof typeof SCHEMA;

@@ -1,0 +1,311 @@
+/**
+ * From environment variables to one frozen object.
+ *
+ * Guarantees: either every setting is usable, also together with the others, or every problem is reported at once and
+ * nothing has been touched. An empty variable counts as unset. No problem shows a secret.
+ */
+import convict from 'convict';
+import type { Address } from '../address.ts';
+import { asError } from '../clock.ts';
+import { timingProblems } from '../contender/settings.ts';
+import type { AddressKind } from '../contender/settings.ts';
+import type { CredentialSource } from '../kube/credentials.ts';
+import type { InterfaceChoice } from '../link/interface.ts';
+import type { ProbeSpec } from '../probe/probe.ts';
+import { Secret } from '../secret.ts';
+import type { HostAndPort } from './formats.ts';
+import type { ProbeText } from './probe-text.ts';
+import { SCHEMA } from './schema.ts';
+import type { SettingDefinition, SettingName } from './schema.ts';
+
+export interface Settings {
+  readonly nodeName: string;
+  readonly kubernetes: CredentialSource;
+  readonly lease: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly durationMs: number;
+    readonly renewDeadlineMs: number;
+    readonly renewIntervalMs: number;
+  };
+  readonly addresses: readonly Address[];
+  readonly interfaceChoice: InterfaceChoice;
+  readonly provider: ProviderSettings;
+  readonly providerTimeoutMs: number;
+  readonly verifyIntervalMs: number;
+  readonly probes: readonly ProbeSpec[];
+  readonly listen: HostAndPort;
+  readonly whenAllUnhealthy: 'keep' | 'release';
+  readonly log: { readonly level: string; readonly format: 'json' | 'pretty' };
+}
+
+export type ProviderSettings =
+  | { readonly name: 'none' }
+  | {
+      readonly name: 'hcloud-floating-ip';
+      readonly token: Secret;
+      readonly endpoint: string;
+      readonly metadataEndpoint: string;
+      readonly serverId: number | null;
+    };
+
+/** What settings are read from besides the environment. */
+export interface SettingsWorld {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly hostname: string;
+  /** Reads a text file. Throws when it cannot. */
+  readonly readFile: (path: string) => string;
+  /** Where Kubernetes puts a pod's credentials. */
+  readonly serviceAccountFolder: string;
+}
+
+/** Everything that is wrong with the settings, a line each. */
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError';
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(
+      `${problems.length === 1 ? 'a setting is' : `${problems.length} settings are`} not usable:\n${problems.map((problem) => `  ${problem}`).join('\n')}`,
+    );
+    this.problems = problems;
+  }
+}
+
+type ValueOf<Name extends SettingName> = (typeof SCHEMA)[Name] extends SettingDefinition<infer Value> ? Value : never;
+
+const FILE_SUFFIX = '_FILE';
+const NAMES = Object.keys(SCHEMA) as SettingName[];
+/** Names that begin like ours and are none of them are probably misspelt. */
+const OUR_PREFIXES = ['LEASE_', 'RENEW_', 'PROBE_', 'PROVIDER_', 'VERIFY_', 'HCLOUD_', 'WHEN_ALL_', 'ADDRESS', 'INTERFACE'];
+
+/** Reads the settings. Throws SettingsError with all their problems. */
+export function loadSettings(world: SettingsWorld): Settings {
+  const reader = new SettingsReader(world);
+  const settings = assemble(reader, world);
+  if (reader.problems.length > 0 || settings === null) throw new SettingsError(reader.problems);
+  return deepFreeze(settings);
+}
+
+/** Variables that look like settings and are none, so that a misspelt one does not go unnoticed. */
+export function unknownSettings(env: SettingsWorld['env']): string[] {
+  const known = new Set<string>(NAMES.flatMap((name) => [name, name + FILE_SUFFIX]));
+  // Kubernetes itself injects variables like these for every Service.
+  const isInjected = /_SERVICE_(HOST|PORT)|_PORT(_|$)/;
+  return Object.keys(env).filter(
+    (name) => !known.has(name) && !isInjected.test(name) && OUR_PREFIXES.some((prefix) => name.startsWith(prefix)),
+  );
+}
+
+class SettingsReader {
+  readonly problems: string[] = [];
+  readonly #raw: Readonly<Record<string, string | null>>;
+  readonly #world: SettingsWorld;
+
+  constructor(world: SettingsWorld) {
+    this.#world = world;
+    const env = Object.fromEntries(Object.entries(world.env).filter(([, value]) => value !== undefined && value.trim() !== '')) as Record<
+      string,
+      string
+    >;
+    const trimmed = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, value.trim()]));
+    const config = convict(this.#convictSchema(), { env: trimmed, args: [] });
+    try {
+      config.validate({ allowed: 'strict' });
+    } catch {
+      // Each format has put its problem, in better words, into the list.
+    }
+    this.#raw = config.getProperties();
+  }
+
+  /** The value of a setting, or null when it is unset or unusable. */
+  get<Name extends SettingName>(name: Name): ValueOf<Name> | null {
+    const raw = this.#raw[name];
+    if (raw === null || raw === undefined) return null;
+    const parsed = definitionOf(name).format.parse(raw);
+    return parsed === null || 'problem' in parsed ? null : (parsed.value as ValueOf<Name>);
+  }
+
+  /** The value of a setting that there must be one for. */
+  require<Name extends SettingName>(name: Name, why: string): ValueOf<Name> | null {
+    if (this.#raw[name] === null) this.problems.push(`${name} is not set: ${why}; write ${definitionOf(name).format.accepts}`);
+    return this.get(name);
+  }
+
+  /** A credential, from its variable or from the file that its twin names. */
+  secret(name: SettingName, why: string): Secret | null {
+    const direct = this.#raw[name] ?? null;
+    const path = this.#raw[name + FILE_SUFFIX] ?? null;
+    if (direct !== null && path !== null) {
+      this.problems.push(`${name} and ${name}${FILE_SUFFIX} are both set: keep one of them`);
+      return null;
+    }
+    if (direct === null && path === null) {
+      this.problems.push(`${name} is not set: ${why}; set it, or name a file in ${name}${FILE_SUFFIX}`);
+      return null;
+    }
+    try {
+      const secret = new Secret(() => direct ?? this.#world.readFile(path ?? ''));
+      if (secret.reveal() !== '') return secret;
+      this.problems.push(`${name}${FILE_SUFFIX}="${path ?? ''}" names an empty file`);
+    } catch (error) {
+      this.problems.push(`${name}${FILE_SUFFIX}="${path ?? ''}" cannot be read: ${asError(error).message}`);
+    }
+    return null;
+  }
+
+  /** Every variable as a text that its format has checked. */
+  #convictSchema(): convict.Schema<Record<string, string | null>> {
+    const entries = NAMES.flatMap((name) => {
+      const definition = definitionOf(name);
+      const own = [
+        name,
+        {
+          env: name,
+          default: definition.default,
+          nullable: true,
+          doc: definition.doc,
+          sensitive: definition.isSecret === true,
+          format: this.#check(name, definition),
+        },
+      ];
+      const twin = [name + FILE_SUFFIX, { env: name + FILE_SUFFIX, default: null, nullable: true, doc: definition.doc, format: String }];
+      return definition.isSecret === true ? [own, twin] : [own];
+    });
+    return Object.fromEntries(entries) as convict.Schema<Record<string, string | null>>;
+  }
+
+  #check(name: SettingName, { format, isSecret }: SettingDefinition<unknown>): (raw: unknown) => void {
+    return (raw) => {
+      const parsed = format.parse(String(raw));
+      if (parsed !== null && 'value' in parsed) return;
+      const shown = isSecret === true ? '' : `="${withoutCredentials(String(raw))}"`;
+      const detail = parsed === null ? '' : ` (${parsed.problem})`;
+      this.problems.push(`${name}${shown} is not accepted${detail}: write ${format.accepts}`);
+    };
+  }
+}
+
+function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null {
+  const addresses = reader.require('ADDRESSES', 'there is nothing to keep');
+  const provider = assembleProvider(reader);
+  const kubernetes = credentialSource(reader, world);
+  const durationMs = reader.get('LEASE_DURATION');
+  const renewDeadlineMs = reader.get('RENEW_DEADLINE');
+  const renewIntervalMs = reader.get('RENEW_INTERVAL');
+  if (durationMs !== null && renewDeadlineMs !== null && renewIntervalMs !== null) {
+    const kind = kindOf(provider?.name ?? 'hcloud-floating-ip');
+    checkTimings(reader, { leaseDurationMs: durationMs, renewDeadlineMs, renewIntervalMs, kind });
+  }
+  const probes = assembleProbes(reader, world);
+  const all = {
+    nodeName: reader.get('NODE_NAME') ?? world.hostname,
+    kubernetes,
+    lease: { name: reader.get('LEASE_NAME'), namespace: leaseNamespace(reader, world), durationMs, renewDeadlineMs, renewIntervalMs },
+    addresses,
+    interfaceChoice: reader.get('INTERFACE'),
+    provider,
+    providerTimeoutMs: reader.get('PROVIDER_TIMEOUT'),
+    verifyIntervalMs: reader.get('VERIFY_INTERVAL'),
+    probes,
+    listen: reader.get('LISTEN'),
+    whenAllUnhealthy: reader.get('WHEN_ALL_UNHEALTHY'),
+    log: { level: reader.get('LOG_LEVEL'), format: reader.get('LOG_FORMAT') },
+  };
+  // A value is missing only where a problem has been noted.
+  return reader.problems.length > 0 ? null : (all as Settings);
+}
+
+function assembleProvider(reader: SettingsReader): ProviderSettings | null {
+  const name = reader.require('PROVIDER', 'something has to decide where traffic goes');
+  if (name === null) return null;
+  if (name === 'none') return { name };
+  const token = reader.secret('HCLOUD_TOKEN', 'hcloud-floating-ip asks the Hetzner Cloud API');
+  const endpoint = reader.get('HCLOUD_ENDPOINT');
+  const metadataEndpoint = reader.get('HCLOUD_METADATA_ENDPOINT');
+  const serverId = reader.get('HCLOUD_SERVER_ID');
+  return token === null || endpoint === null || metadataEndpoint === null ? null : { name, token, endpoint, metadataEndpoint, serverId };
+}
+
+/** What decides where traffic goes under each provider. */
+export function kindOf(provider: ProviderSettings['name']): AddressKind {
+  return provider === 'none' ? 'l2' : 'routed';
+}
+
+const TIMING_NAMES = { leaseDurationMs: 'LEASE_DURATION', renewDeadlineMs: 'RENEW_DEADLINE', renewIntervalMs: 'RENEW_INTERVAL' } as const;
+
+function checkTimings(reader: SettingsReader, timings: Parameters<typeof timingProblems>[0]): void {
+  for (const { settings, message } of timingProblems(timings)) {
+    reader.problems.push(`${settings.map((name) => `${TIMING_NAMES[name]}=${timings[name]}ms`).join(', ')} cannot be used: ${message}`);
+  }
+}
+
+function assembleProbes(reader: SettingsReader, world: SettingsWorld): ProbeSpec[] {
+  const texts = reader.get('PROBES') ?? [];
+  const defaults = {
+    intervalMs: reader.get('PROBE_INTERVAL') ?? 0,
+    timeoutMs: reader.get('PROBE_TIMEOUT') ?? 0,
+    rise: reader.get('PROBE_RISE') ?? 0,
+    fall: reader.get('PROBE_FALL') ?? 0,
+  };
+  return texts.map(({ caPath, ...probe }) => ({ ...defaults, ...probe, question: withCa(reader, world, probe, caPath) }));
+}
+
+function withCa(
+  reader: SettingsReader,
+  world: SettingsWorld,
+  { name, question }: ProbeText,
+  caPath: string | undefined,
+): ProbeText['question'] {
+  if (caPath === undefined || question.kind !== 'http') return question;
+  try {
+    return { ...question, ca: world.readFile(caPath) };
+  } catch (error) {
+    reader.problems.push(`PROBES: ${name}: ca=${caPath} cannot be read: ${asError(error).message}`);
+    return question;
+  }
+}
+
+function credentialSource(reader: SettingsReader, world: SettingsWorld): CredentialSource | null {
+  const path = reader.get('KUBECONFIG');
+  if (path !== null) {
+    try {
+      world.readFile(path);
+    } catch (error) {
+      reader.problems.push(`KUBECONFIG="${path}" cannot be read: ${asError(error).message}`);
+    }
+    return { kind: 'kubeconfig', path };
+  }
+  const host = reader.get('KUBERNETES_SERVICE_HOST');
+  const port = reader.get('KUBERNETES_SERVICE_PORT');
+  if (host !== null) return { kind: 'service-account', host, port: String(port ?? 443), folder: world.serviceAccountFolder };
+  reader.problems.push('KUBECONFIG is not set, and this is no pod: name a kubeconfig file, such as /etc/rancher/k3s/k3s.yaml');
+  return null;
+}
+
+function leaseNamespace(reader: SettingsReader, world: SettingsWorld): string {
+  const named = reader.get('LEASE_NAMESPACE') ?? reader.get('POD_NAMESPACE');
+  if (named !== null) return named;
+  try {
+    return world.readFile(`${world.serviceAccountFolder}/namespace`).trim() || 'default';
+  } catch {
+    return 'default';
+  }
+}
+
+/** A URL that was refused for its credentials is still shown. */
+function withoutCredentials(text: string): string {
+  return text.replaceAll(/\/\/[^/@\s]*@/g, '//[secret]@');
+}
+
+function definitionOf(name: SettingName): SettingDefinition<unknown> {
+  return SCHEMA[name];
+}
+
+function deepFreeze<Value extends object>(value: Value): Value {
+  for (const part of Object.values(value) as unknown[]) {
+    // A Secret reads itself anew and so must stay as it is.
+    if (typeof part === 'object' && part !== null && !(part instanceof Secret) && !Object.isFrozen(part)) deepFreeze(part);
+  }
+  return Object.freeze(value);
+}

@@ -1,0 +1,289 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { inspect } from 'node:util';
+import fc from 'fast-check';
+import { loadSettings, SettingsError, unknownSettings } from '../../agent/config/settings.ts';
+import type { Settings } from '../../agent/config/settings.ts';
+import { SCHEMA } from '../../agent/config/schema.ts';
+
+const WORKING = {
+  ADDRESSES: '203.0.113.10',
+  PROVIDER: 'hcloud-floating-ip',
+  HCLOUD_TOKEN: 'very-secret-token',
+  KUBERNETES_SERVICE_HOST: '10.96.0.1',
+};
+type Env = Readonly<Record<string, string | undefined>>;
+
+function load(env: Env, files: Readonly<Record<string, string>> = {}): Settings {
+  const readFile = (path: string): string => files[path] ?? raise(`ENOENT: no such file or directory, open '${path}'`);
+  return loadSettings({ env, hostname: 'my-host', readFile, serviceAccountFolder: '/sa' });
+}
+
+function raise(message: string): never {
+  throw new Error(message);
+}
+
+function problems(env: Env, files: Readonly<Record<string, string>> = {}): readonly string[] {
+  try {
+    load(env, files);
+  } catch (error) {
+    if (error instanceof SettingsError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+describe('settings', () => {
+  test('have the defaults that the documentation names', () => {
+    const settings = load(WORKING);
+    assert.equal(settings.nodeName, 'my-host');
+    assert.deepEqual(settings.lease, {
+      name: 'leasehold',
+      namespace: 'default',
+      durationMs: 3_000,
+      renewDeadlineMs: 2_000,
+      renewIntervalMs: 500,
+    });
+    assert.deepEqual(settings.listen, { host: '127.0.0.1', port: 9808 });
+    assert.deepEqual(settings.kubernetes, { kind: 'service-account', host: '10.96.0.1', port: '443', folder: '/sa' });
+    assert.deepEqual([settings.providerTimeoutMs, settings.verifyIntervalMs, settings.whenAllUnhealthy], [30_000, 30_000, 'keep']);
+    assert.deepEqual(settings.probes, []);
+  });
+
+  test('cannot be changed once read', () => {
+    const settings = load(WORKING);
+    assert.ok(Object.isFrozen(settings) && Object.isFrozen(settings.lease) && Object.isFrozen(settings.addresses[0]));
+  });
+
+  test('an empty variable counts as unset, and blanks around a value do not matter', () => {
+    assert.equal(load({ ...WORKING, LEASE_NAME: '', LEASE_DURATION: ' ' }).lease.name, 'leasehold');
+    assert.equal(load({ ...WORKING, LEASE_NAME: ' edge ' }).lease.name, 'edge');
+  });
+
+  test('the namespace is the named one, else the pod’s, else the service account’s, else default', () => {
+    const files = { '/sa/namespace': 'from-account\n' };
+    assert.equal(load({ ...WORKING, LEASE_NAMESPACE: 'named', POD_NAMESPACE: 'pod' }, files).lease.namespace, 'named');
+    assert.equal(load({ ...WORKING, POD_NAMESPACE: 'pod' }, files).lease.namespace, 'pod');
+    assert.equal(load(WORKING, files).lease.namespace, 'from-account');
+  });
+
+  test('addresses are read in any spelling and kept in one', () => {
+    const { addresses } = load({ ...WORKING, ADDRESSES: '203.0.113.10/24, 2001:DB8:0::0001' });
+    assert.deepEqual(
+      addresses.map(({ text, prefixLength, family }) => [text, prefixLength, family]),
+      [
+        ['203.0.113.10', 24, 4],
+        ['2001:db8::1', 128, 6],
+      ],
+    );
+  });
+
+  test('a probe takes what it leaves out from the settings for all probes', () => {
+    const [own, plain] = load({
+      ...WORKING,
+      PROBES: 'http://127.0.0.1:10254/healthz#interval=2s&fall=5,tcp://127.0.0.1:443',
+      PROBE_FALL: '3',
+      PROBE_TIMEOUT: '700ms',
+    }).probes;
+    assert.deepEqual([own?.intervalMs, own?.fall, own?.timeoutMs, own?.name], [2_000, 5, 700, 'http://127.0.0.1:10254/healthz']);
+    assert.deepEqual([plain?.intervalMs, plain?.fall, plain?.rise], [1_000, 3, 1]);
+  });
+
+  test('TLS is verified except on loopback, unless the probe says otherwise', () => {
+    const verify = (probe: string, files = {}): boolean | undefined => {
+      const question = load({ ...WORKING, PROBES: probe }, files).probes[0]?.question;
+      return question?.kind === 'http' ? question.verifyTls : undefined;
+    };
+    assert.deepEqual(
+      [verify('https://127.0.0.1/'), verify('https://localhost/'), verify('https://[::1]/'), verify('https://10.0.0.1/')],
+      [false, false, false, true],
+    );
+    assert.deepEqual([verify('https://127.0.0.1/#verify=true'), verify('https://10.0.0.1/#verify=false')], [true, false]);
+    assert.equal(verify('https://127.0.0.1/#ca=/ca.pem', { '/ca.pem': 'PEM' }), true);
+  });
+
+  test('a secret may live in a file, is trimmed, and can be read again', () => {
+    const files: Record<string, string> = { '/token': 'first-token\n' };
+    const { provider } = load({ ...WORKING, HCLOUD_TOKEN: undefined, HCLOUD_TOKEN_FILE: '/token' }, files);
+    assert.ok(provider.name === 'hcloud-floating-ip');
+    assert.equal(provider.token.reveal(), 'first-token');
+    files['/token'] = 'second-token\n';
+    assert.equal(provider.token.reload(), true);
+    assert.equal(provider.token.reveal(), 'second-token');
+  });
+
+  test('a secret does not show, however the settings are printed', () => {
+    const settings = load(WORKING);
+    for (const text of [
+      JSON.stringify(settings),
+      inspect(settings, { depth: 9 }),
+      String(settings.provider.name === 'none' ? '' : settings.provider.token),
+    ]) {
+      assert.doesNotMatch(text, /very-secret/);
+    }
+  });
+});
+
+describe('what is wrong with settings', () => {
+  test('is all said at once, each with the variable, its value and what is accepted', () => {
+    const found = problems({
+      ...WORKING,
+      LEASE_DURATION: '3 seconds',
+      ADDRESSES: '203.0.113.300',
+      PROVIDER: 'aws',
+      LISTEN: '9808',
+      PROBE_FALL: '0',
+      LOG_LEVEL: 'loud',
+    });
+    assert.deepEqual(found.map((problem) => problem.split(' ')[0]).sort(), [
+      'ADDRESSES="203.0.113.300"',
+      'LEASE_DURATION="3',
+      'LISTEN="9808"',
+      'LOG_LEVEL="loud"',
+      'PROBE_FALL="0"',
+      'PROVIDER="aws"',
+    ]);
+    assert.ok(found.includes('LEASE_DURATION="3 seconds" is not accepted: write a duration such as 500ms, 3s or 1m'));
+    assert.ok(found.includes('PROVIDER="aws" is not accepted: write hcloud-floating-ip or none'));
+  });
+
+  /** A value that is refused, for every setting that can refuse one. */
+  const MALFORMED: Readonly<Record<string, readonly string[]>> = {
+    POD_NAMESPACE: ['Upper', 'a_b'],
+    KUBERNETES_SERVICE_PORT: ['0', 'https'],
+    LEASE_NAME: ['My Lease', '-x'],
+    LEASE_NAMESPACE: ['UPPER'],
+    LEASE_DURATION: ['3', '0s', '-1s', '1h', '1.5ms', '25h', 'forever'],
+    RENEW_DEADLINE: ['2'],
+    RENEW_INTERVAL: ['x'],
+    ADDRESSES: [
+      '203.0.113.10/33',
+      '10.1',
+      '::ffff:1.2.3.4',
+      'fe80::1',
+      '127.0.0.1',
+      '224.0.0.1',
+      '203.0.113.10,203.0.113.10',
+      'example.org',
+      '2001:db8::1/0',
+      ',',
+    ],
+    INTERFACE: ['eth0 eth1', 'mac:zz', '/(/'],
+    PROVIDER: ['hcloud'],
+    PROVIDER_TIMEOUT: ['soon'],
+    VERIFY_INTERVAL: ['often'],
+    HCLOUD_ENDPOINT: ['api.hetzner.cloud', 'ftp://x', 'https://x/?a=b', 'https://x/#y'],
+    HCLOUD_METADATA_ENDPOINT: ['169.254.169.254'],
+    HCLOUD_SERVER_ID: ['edge-b', '-1', '1e3'],
+    PROBES: [
+      '127.0.0.1:80',
+      'icmp://x',
+      'tcp://host',
+      'tcp://host:1/path',
+      'http://x/#fall=none',
+      'http://x/#colour=red',
+      'tcp://h:1#expect=200',
+      'http://x/#expect=2xx',
+      'http://x/#verify=maybe',
+    ],
+    PROBE_INTERVAL: ['1'],
+    PROBE_TIMEOUT: ['1 s'],
+    PROBE_RISE: ['many'],
+    PROBE_FALL: ['1.5'],
+    LISTEN: ['localhost:9808', '127.0.0.1', '127.0.0.1:0', '127.0.0.1:65536', '::1:9808'],
+    WHEN_ALL_UNHEALTHY: ['panic'],
+    LOG_LEVEL: ['INFO'],
+    LOG_FORMAT: ['xml'],
+  };
+  /** Any text will do for these. */
+  const FREE_TEXT = ['NODE_NAME', 'KUBECONFIG', 'KUBERNETES_SERVICE_HOST', 'HCLOUD_TOKEN'];
+
+  test('covers every setting there is', () => {
+    assert.deepEqual([...Object.keys(MALFORMED), ...FREE_TEXT].sort(), Object.keys(SCHEMA).sort());
+  });
+
+  for (const [name, values] of Object.entries(MALFORMED)) {
+    for (const value of values) {
+      test(`${name}="${value}" is refused with its name, its value and what is accepted`, () => {
+        const found = problems({ ...WORKING, [name]: value });
+        const [problem = ''] = found.filter((each) => each.startsWith(`${name}="${value}" is not accepted`));
+        assert.match(problem, /: write .+/, found.join('\n'));
+      });
+    }
+  }
+
+  test('names what is required', () => {
+    const found = problems({});
+    assert.deepEqual(
+      found.map((problem) => problem.split(' ')[0]),
+      ['ADDRESSES', 'PROVIDER', 'KUBECONFIG'],
+    );
+    assert.match(
+      problems({ ...WORKING, HCLOUD_TOKEN: undefined })[0] ?? '',
+      /^HCLOUD_TOKEN is not set: .* or name a file in HCLOUD_TOKEN_FILE$/,
+    );
+    assert.deepEqual(problems({ ...WORKING, HCLOUD_TOKEN: undefined, PROVIDER: 'none' }), []);
+  });
+
+  test('timings that are not safe together, with the numbers to change', () => {
+    const [problem = ''] = problems({ ...WORKING, RENEW_DEADLINE: '3s' });
+    assert.match(
+      problem,
+      /^RENEW_DEADLINE=3000ms, LEASE_DURATION=3000ms cannot be used: .* lower the deadline to 2689ms or raise the duration to 3317ms$/,
+    );
+    assert.match(problems({ ...WORKING, RENEW_INTERVAL: '1500ms' })[0] ?? '', /RENEW_INTERVAL=1500ms/);
+    const fast = { LEASE_DURATION: '600ms', RENEW_DEADLINE: '300ms', RENEW_INTERVAL: '100ms' };
+    assert.deepEqual(problems({ ...WORKING, ...fast }), []);
+    assert.match(problems({ ...WORKING, ...fast, PROVIDER: 'none' })[0] ?? '', /raise the duration to 2909ms/);
+  });
+
+  test('a secret’s file that is missing, empty or named beside the secret itself', () => {
+    const withFile = { ...WORKING, HCLOUD_TOKEN: undefined, HCLOUD_TOKEN_FILE: '/token' };
+    assert.match(problems(withFile)[0] ?? '', /^HCLOUD_TOKEN_FILE="\/token" cannot be read: ENOENT/);
+    assert.match(problems(withFile, { '/token': '\n' })[0] ?? '', /names an empty file/);
+    assert.match(problems({ ...withFile, HCLOUD_TOKEN: 'x' }, { '/token': 'y' })[0] ?? '', /both set/);
+  });
+
+  test('a kubeconfig or a CA bundle that cannot be read', () => {
+    assert.match(problems({ ...WORKING, KUBECONFIG: '/nowhere' })[0] ?? '', /^KUBECONFIG="\/nowhere" cannot be read/);
+    assert.match(
+      problems({ ...WORKING, PROBES: 'https://10.0.0.1/#ca=/nowhere' })[0] ?? '',
+      /^PROBES: https:\/\/10\.0\.0\.1\/: ca=\/nowhere cannot be read/,
+    );
+  });
+
+  test('never shows a secret or what a probe’s URL carried', () => {
+    const text = problems({ ...WORKING, HCLOUD_TOKEN_FILE: '/x', PROBES: 'http://user:hunter2@x/' }).join('\n');
+    assert.match(text, /PROBES="http:\/\/\[secret\]@x\/"/);
+    assert.doesNotMatch(text, /very-secret|hunter2/);
+  });
+
+  test('is found in any text without a crash', () => {
+    const names = Object.keys(SCHEMA);
+    fc.assert(
+      fc.property(
+        fc.dictionary(
+          fc.constantFrom(...names),
+          fc.oneof(fc.string(), fc.constantFrom('1s', 'none', '203.0.113.1', 'tcp://a:1#', 'http://[', '/a/')),
+        ),
+        (env) => {
+          problems(env);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+});
+
+test('a variable that is probably misspelt is pointed out, and what Kubernetes injects is not', () => {
+  const env = {
+    ...WORKING,
+    LEASE_DURATON: '3s',
+    HCLOUD_TOKEN_FILE: 'x',
+    PROBE_SERVICE_HOST: '1',
+    PROBE_PORT_80_TCP: 'x',
+    PATH: '/bin',
+    RENEW_INTERVALL: '1',
+  };
+  assert.deepEqual(unknownSettings(env), ['LEASE_DURATON', 'RENEW_INTERVALL']);
+});
