@@ -1,0 +1,85 @@
+/**
+ * Turns the reports of a contender into log lines and keeps the last transitions for the status.
+ *
+ * Guarantees: each transition is logged exactly once, with its reason, its term and how long the role before it lasted. An
+ * incident that repeats word for word is logged once and then counted, with a summary a minute.
+ */
+import type { Logger } from 'pino';
+import type { Clock } from '../clock.ts';
+import type { Incident, Report, Role } from '../contender/command.ts';
+
+/** A change of role as people see it. */
+export interface TransitionEntry {
+  readonly at: string;
+  readonly from: Role;
+  readonly to: Role;
+  readonly reason: string;
+  readonly transitions: number | null;
+  readonly elapsedMs: number;
+}
+
+const KEPT = 10;
+const SUMMARY_MS = 60_000;
+
+const LEVELS: { readonly [Name in Incident]: 'info' | 'warn' | 'error' } = {
+  hindered: 'warn',
+  unhindered: 'info',
+  'lease-trouble': 'warn',
+  'lease-trouble-over': 'info',
+  'relief-wanted': 'warn',
+  'relief-withdrawn': 'info',
+  unrelieved: 'error',
+  'asked-for-relief': 'info',
+  'bind-failed': 'error',
+  'bound-elsewhere': 'warn',
+  'address-repaired': 'warn',
+  'address-left-behind': 'warn',
+  'linger-ended': 'info',
+  'claim-failed': 'error',
+  'claim-confirmed': 'info',
+  'owner-drifted': 'warn',
+  'release-failed': 'warn',
+};
+
+/** What a lasting fault would report again and again; everything else is news each time. */
+const REPEATING: readonly Incident[] = ['bind-failed', 'claim-failed', 'owner-drifted', 'address-repaired', 'release-failed'];
+
+export class Journal {
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #transitions: TransitionEntry[] = [];
+  readonly #repeated = new Map<string, { message: string; sinceMs: number; count: number }>();
+
+  constructor(logger: Logger, clock: Clock) {
+    this.#logger = logger;
+    this.#clock = clock;
+  }
+
+  /** The last ten transitions, the latest first. */
+  get transitions(): readonly TransitionEntry[] {
+    return this.#transitions;
+  }
+
+  report(report: Report): void {
+    if (report.kind === 'incident') return this.#incident(report);
+    const { from, to, reason, term, elapsedMs } = report;
+    const entry = { from, to, reason, transitions: term?.transitions ?? null, elapsedMs };
+    this.#logger.info({ event: 'transition', ...entry }, `${from} → ${to}: ${reason}`);
+    this.#transitions.unshift({ at: new Date(this.#clock.wallMs()).toISOString(), ...entry });
+    this.#transitions.length = Math.min(this.#transitions.length, KEPT);
+  }
+
+  #incident({ event, message, address }: Report & { kind: 'incident' }): void {
+    const key = `${event} ${address ?? ''}`;
+    const before = REPEATING.includes(event) ? this.#repeated.get(key) : undefined;
+    const nowMs = this.#clock.nowMs();
+    if (before?.message === message && nowMs - before.sinceMs < SUMMARY_MS) {
+      before.count += 1;
+      return;
+    }
+    const again = before?.message === message ? before.count : 0;
+    this.#repeated.set(key, { message, sinceMs: nowMs, count: 0 });
+    const text = address === null ? message : `${address}: ${message}`;
+    this.#logger[LEVELS[event]]({ event, ...(address === null ? {} : { address }), ...(again > 0 ? { repeated: again } : {}) }, text);
+  }
+}

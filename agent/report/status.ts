@@ -1,0 +1,81 @@
+/**
+ * The one document that says what an agent is doing: `/status`.
+ *
+ * Guarantees: plain data without credentials. Field names are for people and programs alike and only ever grow.
+ */
+import type { Owner } from '../contender/input.ts';
+import { nodeOfIdentity, termOf } from '../contender/lease.ts';
+import { hindranceOf } from '../contender/candidate.ts';
+import { officeTerm, roleOf } from '../contender/state.ts';
+import type { AddressState, Contender } from '../contender/state.ts';
+import type { TransitionEntry } from './journal.ts';
+
+export interface StatusSources {
+  readonly version: string;
+  readonly lease: { readonly namespace: string; readonly name: string };
+  readonly provider: string;
+  readonly contender: Contender;
+  readonly nowMs: number;
+  readonly wallMs: number;
+  readonly owners: ReadonlyMap<string, { readonly owner: Owner; readonly atMs: number }>;
+  readonly probes: unknown;
+  readonly readinessProblems: readonly string[];
+  readonly transitions: readonly TransitionEntry[];
+  readonly droppedLogLines: number;
+}
+
+/** Builds the document. Instants are in UTC by the node's wall clock, spans in milliseconds. */
+export function statusDocument(sources: StatusSources): object {
+  const { contender, nowMs, wallMs } = sources;
+  const { life, settings, observation } = contender;
+  const toWall = (atMs: number): string => new Date(wallMs + atMs - nowMs).toISOString();
+  const record = observation === null || observation.sight === 'absent' ? null : observation.sight;
+  const office = life.is === 'holding' ? life.office : null;
+  return {
+    version: sources.version,
+    node: settings.node,
+    identity: settings.identity,
+    role: roleOf(contender),
+    since: toWall(contender.roleSinceMs),
+    hindrance: hindranceOf(contender),
+    relief: office?.relief?.reason ?? null,
+    lease: {
+      ...sources.lease,
+      holder: record === null || record.holder === '' ? null : { node: nodeOfIdentity(record.holder), identity: record.holder },
+      transitions: record?.transitions ?? null,
+      renewed: record?.renewTime ?? null,
+      exists: observation === null ? null : observation.sight !== 'absent',
+    },
+    term: officeTerm(contender) ?? termOf(observation?.sight ?? 'absent'),
+    deadline: office === null ? null : { tenureEnds: toWall(office.tenureEndMs), inMs: Math.round(office.tenureEndMs - nowMs) },
+    addresses: settings.addresses.map((address) => {
+      const read = sources.owners.get(address);
+      return {
+        address,
+        state: describe(contender.addresses[address]),
+        owner: read === undefined ? null : { ...read.owner, readAt: toWall(read.atMs) },
+      };
+    }),
+    provider: { name: sources.provider, ...(contender.provider ?? { ready: false, reason: 'not asked yet' }) },
+    interface: { problem: contender.link?.problem ?? null },
+    verdict: contender.verdict,
+    probes: sources.probes,
+    ready: sources.readinessProblems.length === 0,
+    notReadyBecause: sources.readinessProblems,
+    transitions: sources.transitions,
+    droppedLogLines: sources.droppedLogLines,
+  };
+}
+
+function describe(state: AddressState | undefined): string {
+  switch (state?.is) {
+    case 'bound':
+      return state.claim.is === 'not-needed' ? 'bound' : `bound, ${state.claim.is === 'due' ? 'claim due' : state.claim.is}`;
+    case 'absent':
+      return state.problem === null ? 'not bound' : `not bound: ${state.problem}`;
+    case 'leftover':
+      return 'left over from an earlier agent';
+    default:
+      return state?.is ?? 'unknown';
+  }
+}
