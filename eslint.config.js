@@ -6,7 +6,8 @@ import tseslint from 'typescript-eslint';
 
 /**
  * The rooms of the house and what each may import from besides itself and the shared files beside the rooms (clock.ts,
- * ports.ts and the like). main.ts and assemble.ts know every room. Types of a room may also be named where values may not.
+ * ports.ts and the like). main.ts, process.ts and assemble.ts know every room. Types of a room may also be named where
+ * values may not.
  */
 const ROOMS = {
   contender: { values: [], types: [] },
@@ -32,7 +33,7 @@ const roomRules = names.map((room) => {
         allowTypeImports: types.includes(name),
         message: `agent/${room} may not import from agent/${name}: imports run downward only.`,
       })),
-    { regex: '^\\.\\./(main|assemble)\\.ts$', message: 'Nothing imports what puts everything together.' },
+    { regex: '^\\.\\./(main|process|assemble)\\.ts$', message: 'Nothing imports what puts everything together.' },
     { regex: '/(test|e2e|scripts)/', message: 'The product does not import its tests or tools.' },
     ...(room === 'contender' ? [{ regex: '^(?!\\./)', message: 'The heart imports nothing from outside its folder.' }] : []),
   ];
@@ -80,7 +81,7 @@ export default tseslint.config(
   },
   {
     files: ['agent/**/*.ts'],
-    ignores: ['agent/main.ts', 'agent/runtime/clock.ts'],
+    ignores: ['agent/process.ts', 'agent/runtime/clock.ts'],
     rules: {
       'no-restricted-properties': ['error', ...REACHING],
       'no-restricted-globals': ['error', 'process', 'setTimeout', 'setInterval', 'setImmediate', 'console', 'fetch'],

@@ -10,11 +10,18 @@ const MASK = '[secret]';
 export class Secret {
   readonly #read: () => string;
   #value: string;
+  readonly #everHeld = new Set<string>();
 
   /** Reads the value once; `read` is called again by `reload` only. Throws what `read` throws. */
   constructor(read: () => string) {
     this.#read = read;
     this.#value = read().trim();
+    this.#everHeld.add(this.#value);
+  }
+
+  /** Every value that this secret has had: what was rotated away may still be good elsewhere. */
+  get everHeld(): readonly string[] {
+    return [...this.#everHeld];
   }
 
   reveal(): string {
@@ -26,6 +33,7 @@ export class Secret {
     const before = this.#value;
     try {
       this.#value = this.#read().trim();
+      this.#everHeld.add(this.#value);
     } catch {
       return false;
     }

@@ -4,7 +4,6 @@
  * Guarantees: either every setting is usable, also together with the others, or every problem is reported at once and
  * nothing has been touched. An empty variable counts as unset. No problem shows a secret.
  */
-import convict from 'convict';
 import type { Address } from '../address.ts';
 import { asError } from '../clock.ts';
 import { timingProblems } from '../contender/settings.ts';
@@ -15,8 +14,9 @@ import type { ProbeSpec } from '../probe/probe.ts';
 import { Secret } from '../secret.ts';
 import type { HostAndPort } from './formats.ts';
 import type { ProbeText } from './probe-text.ts';
+import { FILE_SUFFIX, SettingsReader } from './reader.ts';
+import type { SettingsWorld } from './reader.ts';
 import { SCHEMA } from './schema.ts';
-import type { SettingDefinition, SettingName } from './schema.ts';
 
 export interface Settings {
   readonly nodeName: string;
@@ -49,16 +49,6 @@ export type ProviderSettings =
       readonly serverId: number | null;
     };
 
-/** What settings are read from besides the environment. */
-export interface SettingsWorld {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly hostname: string;
-  /** Reads a text file. Throws when it cannot. */
-  readonly readFile: (path: string) => string;
-  /** Where Kubernetes puts a pod's credentials. */
-  readonly serviceAccountFolder: string;
-}
-
 /** Everything that is wrong with the settings, a line each. */
 export class SettingsError extends Error {
   override readonly name = 'SettingsError';
@@ -72,10 +62,6 @@ export class SettingsError extends Error {
   }
 }
 
-type ValueOf<Name extends SettingName> = (typeof SCHEMA)[Name] extends SettingDefinition<infer Value> ? Value : never;
-
-const FILE_SUFFIX = '_FILE';
-const NAMES = Object.keys(SCHEMA) as SettingName[];
 /** Names that begin like ours and are none of them are probably misspelt. */
 const OUR_PREFIXES = ['LEASE_', 'RENEW_', 'PROBE_', 'PROVIDER_', 'VERIFY_', 'HCLOUD_', 'WHEN_ALL_', 'ADDRESS', 'INTERFACE'];
 
@@ -89,101 +75,12 @@ export function loadSettings(world: SettingsWorld): Settings {
 
 /** Variables that look like settings and are none, so that a misspelt one does not go unnoticed. */
 export function unknownSettings(env: SettingsWorld['env']): string[] {
-  const known = new Set<string>(NAMES.flatMap((name) => [name, name + FILE_SUFFIX]));
+  const known = new Set(Object.keys(SCHEMA).flatMap((name) => [name, name + FILE_SUFFIX]));
   // Kubernetes itself injects variables like these for every Service.
   const isInjected = /_SERVICE_(HOST|PORT)|_PORT(_|$)/;
   return Object.keys(env).filter(
     (name) => !known.has(name) && !isInjected.test(name) && OUR_PREFIXES.some((prefix) => name.startsWith(prefix)),
   );
-}
-
-class SettingsReader {
-  readonly problems: string[] = [];
-  readonly #raw: Readonly<Record<string, string | null>>;
-  readonly #world: SettingsWorld;
-
-  constructor(world: SettingsWorld) {
-    this.#world = world;
-    const env = Object.fromEntries(Object.entries(world.env).filter(([, value]) => value !== undefined && value.trim() !== '')) as Record<
-      string,
-      string
-    >;
-    const trimmed = Object.fromEntries(Object.entries(env).map(([name, value]) => [name, value.trim()]));
-    const config = convict(this.#convictSchema(), { env: trimmed, args: [] });
-    try {
-      config.validate({ allowed: 'strict' });
-    } catch {
-      // Each format has put its problem, in better words, into the list.
-    }
-    this.#raw = config.getProperties();
-  }
-
-  /** The value of a setting, or null when it is unset or unusable. */
-  get<Name extends SettingName>(name: Name): ValueOf<Name> | null {
-    const raw = this.#raw[name];
-    if (raw === null || raw === undefined) return null;
-    const parsed = definitionOf(name).format.parse(raw);
-    return parsed === null || 'problem' in parsed ? null : (parsed.value as ValueOf<Name>);
-  }
-
-  /** The value of a setting that there must be one for. */
-  require<Name extends SettingName>(name: Name, why: string): ValueOf<Name> | null {
-    if (this.#raw[name] === null) this.problems.push(`${name} is not set: ${why}; write ${definitionOf(name).format.accepts}`);
-    return this.get(name);
-  }
-
-  /** A credential, from its variable or from the file that its twin names. */
-  secret(name: SettingName, why: string): Secret | null {
-    const direct = this.#raw[name] ?? null;
-    const path = this.#raw[name + FILE_SUFFIX] ?? null;
-    if (direct !== null && path !== null) {
-      this.problems.push(`${name} and ${name}${FILE_SUFFIX} are both set: keep one of them`);
-      return null;
-    }
-    if (direct === null && path === null) {
-      this.problems.push(`${name} is not set: ${why}; set it, or name a file in ${name}${FILE_SUFFIX}`);
-      return null;
-    }
-    try {
-      const secret = new Secret(() => direct ?? this.#world.readFile(path ?? ''));
-      if (secret.reveal() !== '') return secret;
-      this.problems.push(`${name}${FILE_SUFFIX}="${path ?? ''}" names an empty file`);
-    } catch (error) {
-      this.problems.push(`${name}${FILE_SUFFIX}="${path ?? ''}" cannot be read: ${asError(error).message}`);
-    }
-    return null;
-  }
-
-  /** Every variable as a text that its format has checked. */
-  #convictSchema(): convict.Schema<Record<string, string | null>> {
-    const entries = NAMES.flatMap((name) => {
-      const definition = definitionOf(name);
-      const own = [
-        name,
-        {
-          env: name,
-          default: definition.default,
-          nullable: true,
-          doc: definition.doc,
-          sensitive: definition.isSecret === true,
-          format: this.#check(name, definition),
-        },
-      ];
-      const twin = [name + FILE_SUFFIX, { env: name + FILE_SUFFIX, default: null, nullable: true, doc: definition.doc, format: String }];
-      return definition.isSecret === true ? [own, twin] : [own];
-    });
-    return Object.fromEntries(entries) as convict.Schema<Record<string, string | null>>;
-  }
-
-  #check(name: SettingName, { format, isSecret }: SettingDefinition<unknown>): (raw: unknown) => void {
-    return (raw) => {
-      const parsed = format.parse(String(raw));
-      if (parsed !== null && 'value' in parsed) return;
-      const shown = isSecret === true ? '' : `="${withoutCredentials(String(raw))}"`;
-      const detail = parsed === null ? '' : ` (${parsed.problem})`;
-      this.problems.push(`${name}${shown} is not accepted${detail}: write ${format.accepts}`);
-    };
-  }
 }
 
 function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null {
@@ -291,15 +188,6 @@ function leaseNamespace(reader: SettingsReader, world: SettingsWorld): string {
   } catch {
     return 'default';
   }
-}
-
-/** A URL that was refused for its credentials is still shown. */
-function withoutCredentials(text: string): string {
-  return text.replaceAll(/\/\/[^/@\s]*@/g, '//[secret]@');
-}
-
-function definitionOf(name: SettingName): SettingDefinition<unknown> {
-  return SCHEMA[name];
 }
 
 function deepFreeze<Value extends object>(value: Value): Value {

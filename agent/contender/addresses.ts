@@ -1,23 +1,17 @@
 /**
- * What happens to each address: bound before it is claimed, claimed until the owner is read back, verified for as long
- * as the office lasts, and kept for clients after it (linger) until the provider routes elsewhere.
+ * What happens to each address on the interface: bound before it is claimed, refreshed and put back while the office
+ * lasts, and kept for clients after it (linger) until the provider routes elsewhere.
  *
- * Guarantees: nothing is claimed outside `holding`; an address that somebody else configured is used, never changed; a
- * lingering or leftover address is only ever read about, and goes when its bound or its kernel lifetime ends.
+ * Guarantees: an address that somebody else configured is used, never changed; a lingering or leftover address is only ever
+ * read about, and goes when its bound or its kernel lifetime ends.
  */
-import type { AddressView, BindOutcome, ClaimOutcome, LinkView, Owner, UnbindOutcome } from './input.ts';
-import { firstClaimNotBeforeMs } from './state.ts';
+import { advanceClaim, onVerified } from './claims.ts';
+import type { AddressView, BindOutcome, LinkView, Owner, UnbindOutcome } from './input.ts';
 import type { AddressState, Claim, Office, OwnerReading } from './state.ts';
 import { LIFETIME_MARGIN_MS, LIFETIME_UNIT_MS, lifetimeEndMs } from './settings.ts';
 import type { Turn } from './turn.ts';
 
-/** A confirmed claim is read back this long after it, and then once in every verify interval (rule 8). */
-const EARLY_VERIFICATIONS_MS = [2_000, 5_000, 15_000];
-/** One read that shows another owner is not believed; this many in a row are. */
-const FOREIGN_READS_TO_BELIEVE = 3;
 const FOREIGN_READS_TO_LET_GO = 2;
-const REREAD_PAUSE_MS = 300;
-const UNKNOWN_OWNER_PAUSE_MS = 5_000;
 /** Owner reads while lingering start quickly, because clients have usually moved within a second, and grow rarer. */
 const LINGER_READING: OwnerReading = { attempt: null, readAtMs: 0, pauseMs: 200, foreignReads: 0 };
 const LINGER_PAUSE_MAX_MS = 2_000;
@@ -28,10 +22,6 @@ const PAUSE_GROWTH = 1.2;
 const BIND_RETRY_MS = 1_000;
 const UNBIND_RETRY_MS = 100;
 const UNBIND_TRIES = 5;
-const CLAIM_RETRY_FIRST_MS = 1_000;
-const CLAIM_RETRY_MAX_MS = 30_000;
-const CLAIM_RETRY_DEFINITIVE_MS = 10_000;
-const CLAIM_RETRY_DEFINITIVE_MAX_MS = 60_000;
 
 /** Does what is due for every address. */
 export function advanceAddresses(turn: Turn): void {
@@ -40,7 +30,7 @@ export function advanceAddresses(turn: Turn): void {
 
 function advanceAddress(turn: Turn, address: string): void {
   const { life, settings } = turn.draft;
-  const state = stateOf(turn, address);
+  const state = turn.address(address);
   const office = life.is === 'holding' ? life.office : null;
   switch (state.is) {
     case 'absent':
@@ -70,31 +60,11 @@ function advanceAddress(turn: Turn, address: string): void {
   }
 }
 
-function advanceClaim(turn: Turn, address: string, claim: Claim, office: Office): void {
-  switch (claim.is) {
-    case 'not-needed':
-    case 'claiming':
-      return;
-    case 'due': {
-      const notBeforeMs = firstClaimNotBeforeMs(office, turn.draft.settings);
-      if (turn.due(claim.isFirst ? Math.max(claim.atMs, notBeforeMs) : claim.atMs))
-        startClaim(turn, address, claim.isFirst, claim.failures);
-      return;
-    }
-    case 'confirmed': {
-      if (claim.attempt !== null || !turn.due(claim.readAtMs)) return;
-      const attempt = turn.nextNumber();
-      setClaim(turn, address, { ...claim, attempt });
-      turn.command({ type: 'verify-owner', address, attempt });
-    }
-  }
-}
-
 function bind(turn: Turn, address: string, office: Office): void {
   const untilMs = lifetimeEndMs(turn.draft.settings, boundBaseMs(turn, office));
   // Too little of the tenure is left for the kernel to count; the next renewal brings more.
   if (untilMs - turn.nowMs < LIFETIME_UNIT_MS) return;
-  setState(turn, address, { is: 'binding' });
+  turn.setAddress(address, { is: 'binding' });
   turn.command({ type: 'bind', address, untilMs, notAfterMs: office.tenureEndMs });
 }
 
@@ -104,7 +74,7 @@ function boundBaseMs(turn: Turn, office: Office): number {
 }
 
 function unbind(turn: Turn, address: string, failures: number): void {
-  setState(turn, address, { is: 'unbinding', failures, retryAtMs: turn.nowMs + UNBIND_RETRY_MS });
+  turn.setAddress(address, { is: 'unbinding', failures, retryAtMs: turn.nowMs + UNBIND_RETRY_MS });
   turn.command({ type: 'unbind', address });
 }
 
@@ -113,40 +83,40 @@ export function onBindDone(turn: Turn, address: string, outcome: BindOutcome): v
   const state = turn.draft.addresses[address];
   if (state?.is === 'lingering' && outcome.is !== 'bound') {
     // The office ended while it was being bound, or it could not be put back: there is nothing that could linger.
-    return setState(turn, address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
+    return turn.setAddress(address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
   }
   if (state?.is !== 'binding' && state?.is !== 'bound') return;
   const { settings } = turn.draft;
   const wasBound = state.is === 'bound';
   switch (outcome.is) {
     case 'bound':
-      if (wasBound) return setState(turn, address, { ...state, managed: true });
+      if (wasBound) return turn.setAddress(address, { ...state, managed: true });
       return enterBound(turn, address, true);
     case 'foreign':
       if (settings.kind === 'l2') {
         return failBind(turn, address, `it is configured on ${outcome.interfaceName} by somebody else: remove it there`);
       }
-      if (wasBound) return setState(turn, address, { ...state, managed: false });
+      if (wasBound) return turn.setAddress(address, { ...state, managed: false });
       turn.incident('bound-elsewhere', `it is configured on ${outcome.interfaceName} already: used as it is, never changed`, address);
       return enterBound(turn, address, false);
     case 'too-late':
-      return setState(turn, address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
+      return turn.setAddress(address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
     case 'failed':
       return failBind(turn, address, outcome.message);
   }
 }
 
 function failBind(turn: Turn, address: string, problem: string): void {
-  const state = stateOf(turn, address);
+  const state = turn.address(address);
   const isNews = state.is !== 'absent' || state.problem !== problem;
-  setState(turn, address, { is: 'absent', problem, retryAtMs: turn.nowMs + BIND_RETRY_MS });
+  turn.setAddress(address, { is: 'absent', problem, retryAtMs: turn.nowMs + BIND_RETRY_MS });
   if (isNews) turn.incident('bind-failed', problem, address);
 }
 
 function enterBound(turn: Turn, address: string, managed: boolean): void {
   const isRouted = turn.draft.settings.kind === 'routed';
   const claim: Claim = isRouted ? { is: 'due', isFirst: true, failures: 0, atMs: turn.nowMs } : { is: 'not-needed' };
-  setState(turn, address, { is: 'bound', managed, claim });
+  turn.setAddress(address, { is: 'bound', managed, claim });
 }
 
 /** Takes in what an unbind brought. */
@@ -154,47 +124,12 @@ export function onUnbindDone(turn: Turn, address: string, outcome: UnbindOutcome
   const state = turn.draft.addresses[address];
   if (state?.is !== 'unbinding') return;
   if (outcome.is === 'unbound') {
-    return setState(turn, address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
+    return turn.setAddress(address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
   }
   const failures = state.failures + 1;
-  if (failures < UNBIND_TRIES) return setState(turn, address, { ...state, failures });
+  if (failures < UNBIND_TRIES) return turn.setAddress(address, { ...state, failures });
   turn.incident('address-left-behind', `${outcome.message}; the kernel removes it when its lifetime ends`, address);
-  setState(turn, address, { is: 'leftover', reading: { ...LEFTOVER_READING, readAtMs: turn.nowMs + BIND_RETRY_MS } });
-}
-
-function startClaim(turn: Turn, address: string, isFirst: boolean, failures: number): void {
-  const attempt = turn.nextNumber();
-  setClaim(turn, address, { is: 'claiming', attempt, isFirst, failures, sinceMs: turn.nowMs });
-  turn.command({ type: 'claim', address, attempt, isFirst, timeoutMs: turn.draft.settings.claimTimeoutMs });
-}
-
-/** Takes in how a claim ended. */
-export function onClaimDone(turn: Turn, address: string, attempt: number, outcome: ClaimOutcome): void {
-  const claim = claimOf(turn, address);
-  if (claim?.is !== 'claiming' || claim.attempt !== attempt) return;
-  if (outcome.is === 'confirmed') {
-    turn.incident(
-      'claim-confirmed',
-      `the provider routes it here, ${Math.round(turn.nowMs - claim.sinceMs)}ms after it was asked`,
-      address,
-    );
-    return setClaim(turn, address, confirmedClaim(turn.nowMs));
-  }
-  if (outcome.is === 'withdrawn') {
-    return setClaim(turn, address, { is: 'due', isFirst: claim.isFirst, failures: claim.failures, atMs: turn.nowMs });
-  }
-  const failures = claim.failures + 1;
-  const [firstMs, maxMs] = outcome.definitive
-    ? [CLAIM_RETRY_DEFINITIVE_MS, CLAIM_RETRY_DEFINITIVE_MAX_MS]
-    : [CLAIM_RETRY_FIRST_MS, CLAIM_RETRY_MAX_MS];
-  const atMs = turn.nowMs + Math.min(maxMs, firstMs * 2 ** Math.min(claim.failures, 10));
-  setClaim(turn, address, { is: 'due', isFirst: claim.isFirst, failures, atMs });
-  turn.incident('claim-failed', outcome.message, address);
-}
-
-function confirmedClaim(nowMs: number): Claim {
-  const [firstMs = 0] = EARLY_VERIFICATIONS_MS;
-  return { is: 'confirmed', sinceMs: nowMs, verified: 0, foreignReads: 0, attempt: null, readAtMs: nowMs + firstMs };
+  turn.setAddress(address, { is: 'leftover', reading: { ...LEFTOVER_READING, readAtMs: turn.nowMs + BIND_RETRY_MS } });
 }
 
 /** Takes in where the provider routes an address. */
@@ -212,36 +147,10 @@ export function onOwnerRead(turn: Turn, address: string, attempt: number, owner:
     }
     const longestMs = state.is === 'lingering' ? LINGER_PAUSE_MAX_MS : LEFTOVER_PAUSE_MAX_MS;
     const pauseMs = foreignReads > 0 ? FOREIGN_REREAD_MS : Math.min(longestMs, state.reading.pauseMs * PAUSE_GROWTH);
-    setState(turn, address, {
+    turn.setAddress(address, {
       ...state,
       reading: { attempt: null, readAtMs: turn.nowMs + pauseMs, pauseMs, foreignReads },
     });
-  }
-}
-
-function onVerified(turn: Turn, address: string, claim: Claim & { is: 'confirmed' }, owner: Owner): void {
-  const { nowMs } = turn;
-  switch (owner.is) {
-    case 'self': {
-      const verified = claim.verified + 1;
-      const earlyMs = EARLY_VERIFICATIONS_MS[verified];
-      const readAtMs = earlyMs === undefined ? nowMs + turn.draft.settings.verifyIntervalMs : Math.max(nowMs, claim.sinceMs + earlyMs);
-      return setClaim(turn, address, { ...claim, verified, foreignReads: 0, attempt: null, readAtMs });
-    }
-    case 'unknown': {
-      const readAtMs = nowMs + Math.min(UNKNOWN_OWNER_PAUSE_MS, turn.draft.settings.verifyIntervalMs);
-      return setClaim(turn, address, { ...claim, attempt: null, readAtMs });
-    }
-    case 'other':
-    case 'nobody': {
-      const foreignReads = claim.foreignReads + 1;
-      if (foreignReads < FOREIGN_READS_TO_BELIEVE) {
-        return setClaim(turn, address, { ...claim, foreignReads, attempt: null, readAtMs: nowMs + REREAD_PAUSE_MS });
-      }
-      const whom = owner.is === 'other' ? `to ${owner.name}` : 'nowhere';
-      turn.incident('owner-drifted', `the provider routes it ${whom}, though this node holds the Lease: claiming it again`, address);
-      return startClaim(turn, address, false, 0);
-    }
   }
 }
 
@@ -258,17 +167,17 @@ export function onLooked(turn: Turn, view: LinkView): void {
 
 function onAddressSeen(turn: Turn, address: string, seen: AddressView): void {
   const { life, settings } = turn.draft;
-  const state = stateOf(turn, address);
+  const state = turn.address(address);
   switch (state.is) {
     case 'absent':
-      if (seen.is === 'ours') setState(turn, address, { is: 'leftover', reading: { ...LEFTOVER_READING, readAtMs: turn.nowMs } });
+      if (seen.is === 'ours') turn.setAddress(address, { is: 'leftover', reading: { ...LEFTOVER_READING, readAtMs: turn.nowMs } });
       return;
     case 'leftover':
-      if (seen.is !== 'ours') setState(turn, address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
+      if (seen.is !== 'ours') turn.setAddress(address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
       return;
     case 'bound': {
       if (life.is !== 'holding') return;
-      if (seen.is === 'foreign') return setState(turn, address, { ...state, managed: false });
+      if (seen.is === 'foreign') return turn.setAddress(address, { ...state, managed: false });
       if (seen.is === 'absent') turn.incident('address-repaired', 'somebody removed it from the interface: bound again', address);
       const untilMs = lifetimeEndMs(settings, boundBaseMs(turn, life.office));
       const remainingMs = seen.is === 'ours' ? seen.remainingMs : 0;
@@ -293,7 +202,7 @@ function onAddressSeen(turn: Turn, address: string, seen: AddressView): void {
 export function letGoOfAddresses(turn: Turn): void {
   const { settings } = turn.draft;
   for (const address of settings.addresses) {
-    const state = stateOf(turn, address);
+    const state = turn.address(address);
     if (state.is !== 'bound' && state.is !== 'binding') continue;
     if (state.is === 'bound' && state.claim.is === 'claiming') {
       turn.command({ type: 'cancel-claim', address, attempt: state.claim.attempt });
@@ -303,7 +212,7 @@ export function letGoOfAddresses(turn: Turn): void {
       unbind(turn, address, 0);
     } else {
       const reading = { ...LINGER_READING, readAtMs: turn.nowMs + LINGER_READING.pauseMs };
-      setState(turn, address, { is: 'lingering', managed, untilMs: turn.nowMs + settings.worstMoveMs, reading });
+      turn.setAddress(address, { is: 'lingering', managed, untilMs: turn.nowMs + settings.worstMoveMs, reading });
     }
   }
 }
@@ -337,32 +246,12 @@ export function failedFirstClaim(turn: Turn): string | null {
 
 function endLinger(turn: Turn, address: string, state: AddressState & { is: 'lingering' }): void {
   if (state.managed) unbind(turn, address, 0);
-  else setState(turn, address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
+  else turn.setAddress(address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
 }
 
 function readOwner(turn: Turn, address: string, state: AddressState & { is: 'leftover' | 'lingering' }): void {
   if (state.reading.attempt !== null || !turn.due(state.reading.readAtMs)) return;
   const attempt = turn.nextNumber();
-  setState(turn, address, { ...state, reading: { ...state.reading, attempt } });
+  turn.setAddress(address, { ...state, reading: { ...state.reading, attempt } });
   turn.command({ type: 'verify-owner', address, attempt });
-}
-
-function claimOf(turn: Turn, address: string): Claim | null {
-  const state = turn.draft.addresses[address];
-  return state?.is === 'bound' ? state.claim : null;
-}
-
-function setClaim(turn: Turn, address: string, claim: Claim): void {
-  const state = stateOf(turn, address);
-  if (state.is === 'bound') setState(turn, address, { ...state, claim });
-}
-
-function stateOf(turn: Turn, address: string): AddressState {
-  const state = turn.draft.addresses[address];
-  if (state === undefined) throw new Error(`no such address: ${address}`);
-  return state;
-}
-
-function setState(turn: Turn, address: string, state: AddressState): void {
-  turn.draft.addresses = { ...turn.draft.addresses, [address]: state };
 }

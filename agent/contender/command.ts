@@ -1,6 +1,6 @@
 /**
  * Everything that a contender can want done, as plain data. Whoever carries a command out looks at the clock once more
- * right before it (design rule 6) and answers with the input that belongs to it.
+ * right before it (rule 6) and answers with the input that belongs to it.
  */
 import type { LeaseMarks, Term } from './lease.ts';
 
@@ -98,4 +98,5 @@ export type Incident =
   | 'claim-failed'
   | 'claim-confirmed'
   | 'owner-drifted'
+  | 'owner-unknown'
   | 'release-failed';

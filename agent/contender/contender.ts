@@ -5,8 +5,9 @@
  * outside this folder, so the same rules run in production and in a simulator. Time passes before an input is taken in,
  * so an answer that arrives after a tenure has ended cannot revive it. Each change of role is reported exactly once.
  */
-import { advanceAddresses, onBindDone, onClaimDone, onLooked, onOwnerRead, onUnbindDone } from './addresses.ts';
+import { advanceAddresses, onBindDone, onLooked, onOwnerRead, onUnbindDone } from './addresses.ts';
 import { contend, onAskAnswered, onCandidateRead, onNotAcquired } from './candidate.ts';
+import { onClaimDone } from './claims.ts';
 import type { Command } from './command.ts';
 import { beginStepDown, leave, leaveTerm, onDepartureRead, onReleased, stepDown } from './departure.ts';
 import { endTenureInTime, onHolderRead, onHolderSaw, onRenewed, serve, takeOffice } from './holder.ts';

@@ -1,5 +1,5 @@
 /**
- * Giving up office in order (design rule 5), and leaving for good.
+ * Giving up office in order (rule 5), and leaving for good.
  *
  * Guarantees: the Lease is released only after a fresh read has shown this very term, and with that read's
  * resourceVersion; on L2 it is not released before every address has been seen unbound. What cannot be released in time

@@ -1,7 +1,7 @@
 /**
  * What a Lease says and what follows from it: whose term it is, and when it may be taken.
  *
- * Guarantees: a record's age is counted only from when this process saw it change (design rule 1), and a vacant Lease
+ * Guarantees: a record's age is counted only from when this process saw it change (rule 1), and a vacant Lease
  * counts as free at once only when its last holder said so itself or it was never held (rule 2).
  * Does not trust the times written in a record: they are compared for being different, never read as times.
  */

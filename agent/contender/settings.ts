@@ -2,7 +2,7 @@
  * What one contender is told once and never again: who it is, its three timings, its addresses.
  *
  * Guarantees: `timingProblems` finds every combination of timings under which two nodes could serve at once
- * (design rule 3 and rule 7). It does not know where the numbers come from or how they are written.
+ * (rules 3 and 7). It does not know where the numbers come from or how they are written.
  */
 
 /** The most that the rates of two nodes' clocks may differ: 2 %. */

@@ -73,7 +73,7 @@ export interface Office {
   /** What the next conditional write is based on. */
   readonly basis: Basis;
   readonly renewTime: string | null;
-  /** When the last good renewal was sent: s in design.md. */
+  /** When the last good renewal was sent. */
   readonly renewalSentAtMs: number;
   /** s + R. Never moved by anything but a good renewal. */
   readonly tenureEndMs: number;

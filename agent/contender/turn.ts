@@ -6,7 +6,7 @@
  */
 import type { Command, Incident, LeaseCommand } from './command.ts';
 import type { LeaseTrouble } from './input.ts';
-import type { Contender, PendingRequest } from './state.ts';
+import type { AddressState, Contender, PendingRequest } from './state.ts';
 import { requestTimeoutMs } from './settings.ts';
 
 type Draft = { -readonly [Field in keyof Contender]: Contender[Field] };
@@ -52,6 +52,16 @@ export class Turn {
   nextNumber(): number {
     this.draft.counter += 1;
     return this.draft.counter;
+  }
+
+  address(address: string): AddressState {
+    const state = this.draft.addresses[address];
+    if (state === undefined) throw new Error(`no such address: ${address}`);
+    return state;
+  }
+
+  setAddress(address: string, state: AddressState): void {
+    this.draft.addresses = { ...this.draft.addresses, [address]: state };
   }
 
   /** Sends the one request that may be under way. It is neither sent after `notAfterMs` nor waited for beyond it. */

@@ -4,7 +4,7 @@
  * Guarantees: a service account's token is read again at least once a minute, as it is rotated; `reload` reads
  * everything again at once. What cannot be read is an error that names the file; no error holds a credential.
  */
-import { KubeConfig } from '@kubernetes/client-node';
+import { KubeConfig } from '@kubernetes/client-node/dist/config.js';
 import type { RequestOptions } from 'node:https';
 import { asError } from '../clock.ts';
 import type { Clock } from '../clock.ts';
@@ -27,6 +27,7 @@ export const SERVICE_ACCOUNT_FOLDER = '/var/run/secrets/kubernetes.io/serviceacc
 
 /** How long what a credential plugin or file gave is used before it is asked again. */
 const REUSE_MS = 10_000;
+const REASON_LENGTH_MAX = 200;
 
 export class Credentials {
   readonly #source: CredentialSource;
@@ -69,9 +70,7 @@ export class Credentials {
       };
     } catch (error) {
       this.reload();
-      throw new Error(`cannot read the credentials for the Kubernetes API from ${nameOf(this.#source)}: ${asError(error).message}`, {
-        cause: error,
-      });
+      throw new Error(`cannot read the credentials for the Kubernetes API from ${nameOf(this.#source)}: ${explain(asError(error))}`);
     }
   }
 }
@@ -93,6 +92,12 @@ function loadConfig(source: CredentialSource): KubeConfig {
     currentContext: name,
   });
   return config;
+}
+
+/** A YAML error quotes the lines around it, which may hold a token, so only its reason is passed on. */
+function explain(error: Error & { reason?: string; mark?: { line?: number } }): string {
+  if (error.name === 'YAMLException') return `it is not YAML: ${error.reason ?? 'no reason given'} in line ${(error.mark?.line ?? 0) + 1}`;
+  return (error.message.split('\n')[0] ?? '').slice(0, REASON_LENGTH_MAX);
 }
 
 function nameOf(source: CredentialSource): string {

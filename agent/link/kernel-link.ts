@@ -1,7 +1,7 @@
 /**
  * The addresses on this node's interfaces, kept by the kernel and changed over rtnetlink.
  *
- * Guarantees (design rules 7 and 11): every address that it binds has a kernel lifetime and bears Leasehold's mark; the
+ * Guarantees (rules 7 and 11): every address that it binds has a kernel lifetime and bears Leasehold's mark; the
  * first bind is exclusive; what does not bear the mark is never changed or removed. A bound address is never chosen as the
  * source of the node's own connections: its scope is `host`, which the kernel's choice of an IPv4 source passes over, and
  * it is deprecated, which the choice of an IPv6 source avoids. No prefix route, no duplicate address detection.
@@ -18,28 +18,24 @@ import { chooseInterface } from './interface.ts';
 import type { Chosen, InterfaceChoice } from './interface.ts';
 import { SystemError } from './libc.ts';
 import {
+  addressHeader,
   AF_INET,
   AF_INET6,
   AF_UNSPEC,
   decodeAddress,
   decodeDefaultRoute,
   decodeLink,
+  encodeAddress,
   encodeAttribute,
-  IFA_ADDRESS,
-  IFA_CACHEINFO,
   IFA_F_NODAD,
   IFA_F_NOPREFIXROUTE,
-  IFA_FLAGS,
-  IFA_LABEL,
   IFA_LOCAL,
-  IFA_PROTO,
-  IFLA_EXT_MASK,
+  linkDumpBody,
   NLM_F_CREATE,
   NLM_F_EXCL,
   NLM_F_REPLACE,
   RT_SCOPE_HOST,
   RT_SCOPE_UNIVERSE,
-  RTEXT_FILTER_SKIP_STATS,
   RTM_DELADDR,
   RTM_GETADDR,
   RTM_GETLINK,
@@ -55,7 +51,6 @@ const OUR_LABEL_SUFFIX = ':lh';
 const LABEL_LENGTH_MAX = 15;
 const KERNEL_WITH_PROTOCOL = [5, 18];
 const KERNEL_OLDEST = [4, 18];
-const PREFERRED_S = 0;
 const VALID_MAX_S = 0x7fffffff;
 
 export interface KernelLinkOptions {
@@ -185,31 +180,19 @@ export class KernelLink implements Link {
   }
 
   #set(link: LinkRow, address: Address, validS: number, flags: number): void {
-    const bytes = Buffer.from(address.bytes);
-    const lifetime = Buffer.alloc(16);
-    lifetime.writeUInt32LE(PREFERRED_S, 0);
-    lifetime.writeUInt32LE(validS, 4);
-    const addressFlags = Buffer.alloc(4);
-    addressFlags.writeUInt32LE(IFA_F_NOPREFIXROUTE | (address.family === 6 ? IFA_F_NODAD : 0), 0);
-    const label = address.family === 4 ? labelFor(link.name) : null;
-    this.#socket.change(
-      RTM_NEWADDR,
-      flags,
-      Buffer.concat([
-        addressHeader(
-          address.family === 4 ? AF_INET : AF_INET6,
-          address.prefixLength,
-          address.family === 4 ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE,
-          link.index,
-        ),
-        encodeAttribute(IFA_LOCAL, bytes),
-        encodeAttribute(IFA_ADDRESS, bytes),
-        encodeAttribute(IFA_CACHEINFO, lifetime),
-        encodeAttribute(IFA_FLAGS, addressFlags),
-        ...(label === null ? [] : [encodeAttribute(IFA_LABEL, Buffer.from(`${label}\0`))]),
-        ...(this.#marksByProtocol ? [encodeAttribute(IFA_PROTO, Buffer.from([OUR_PROTOCOL]))] : []),
-      ]),
-    );
+    const isIpv4 = address.family === 4;
+    const body = encodeAddress({
+      family: isIpv4 ? AF_INET : AF_INET6,
+      prefixLength: address.prefixLength,
+      interfaceIndex: link.index,
+      scope: isIpv4 ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE,
+      flags: IFA_F_NOPREFIXROUTE | (isIpv4 ? 0 : IFA_F_NODAD),
+      bytes: Buffer.from(address.bytes),
+      label: isIpv4 ? labelFor(link.name) : null,
+      protocol: this.#marksByProtocol ? OUR_PROTOCOL : null,
+      validS,
+    });
+    this.#socket.change(RTM_NEWADDR, flags, body);
   }
 
   #remove(row: AddressRow): void {
@@ -257,11 +240,8 @@ export class KernelLink implements Link {
   }
 
   #links(): LinkRow[] {
-    const filter = Buffer.alloc(4);
-    filter.writeUInt32LE(RTEXT_FILTER_SKIP_STATS, 0);
-    const body = Buffer.concat([Buffer.alloc(16), encodeAttribute(IFLA_EXT_MASK, filter)]);
     return this.#socket
-      .dump(RTM_GETLINK, body)
+      .dump(RTM_GETLINK, linkDumpBody())
       .map(decodeLink)
       .filter((row) => row !== null);
   }
@@ -307,15 +287,6 @@ export class KernelLink implements Link {
     this.#noticed.add(message);
     this.#options.onNotice(message);
   }
-}
-
-function addressHeader(family: number, prefixLength: number, scope: number, interfaceIndex: number): Buffer {
-  const header = Buffer.alloc(8);
-  header.writeUInt8(family, 0);
-  header.writeUInt8(prefixLength, 1);
-  header.writeUInt8(scope, 3);
-  header.writeUInt32LE(interfaceIndex, 4);
-  return header;
 }
 
 /** The label that people see in `ip address`; a name that leaves no room for it goes without. */

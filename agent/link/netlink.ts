@@ -28,12 +28,12 @@ export const AF_INET = 2;
 export const AF_INET6 = 10;
 
 // Attributes of addresses.
-export const IFA_ADDRESS = 1;
+const IFA_ADDRESS = 1;
 export const IFA_LOCAL = 2;
-export const IFA_LABEL = 3;
-export const IFA_CACHEINFO = 6;
-export const IFA_FLAGS = 8;
-export const IFA_PROTO = 11;
+const IFA_LABEL = 3;
+const IFA_CACHEINFO = 6;
+const IFA_FLAGS = 8;
+const IFA_PROTO = 11;
 export const IFA_F_NODAD = 0x02;
 export const IFA_F_NOPREFIXROUTE = 0x200;
 export const RT_SCOPE_UNIVERSE = 0;
@@ -42,9 +42,8 @@ export const RT_SCOPE_HOST = 254;
 // Attributes and flags of links.
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
-export const IFLA_EXT_MASK = 29;
-/** Leaves the counters out of a dump: they are most of it. */
-export const RTEXT_FILTER_SKIP_STATS = 8;
+const IFLA_EXT_MASK = 29;
+const RTEXT_FILTER_SKIP_STATS = 8;
 const IFF_UP = 0x1;
 const IFF_LOOPBACK = 0x8;
 const IFF_LOWER_UP = 0x10000;
@@ -116,6 +115,37 @@ export function encodeAttribute(type: number, data: Buffer): Buffer {
   attribute.writeUInt16LE(type, 2);
   data.copy(attribute, ATTRIBUTE_HEADER_LENGTH);
   return attribute;
+}
+
+/** The fixed part of a message about an address (struct ifaddrmsg). */
+export function addressHeader(family: number, prefixLength: number, scope: number, interfaceIndex: number): Buffer {
+  const header = Buffer.alloc(8);
+  header.writeUInt8(family, 0);
+  header.writeUInt8(prefixLength, 1);
+  header.writeUInt8(scope, 3);
+  header.writeUInt32LE(interfaceIndex, 4);
+  return header;
+}
+
+/** The body of a message that adds or refreshes an address, deprecated from the start. */
+export function encodeAddress(row: AddressRow): Buffer {
+  const lifetime = Buffer.alloc(16);
+  lifetime.writeUInt32LE(0, 0);
+  lifetime.writeUInt32LE(row.validS, 4);
+  return Buffer.concat([
+    addressHeader(row.family, row.prefixLength, row.scope, row.interfaceIndex),
+    encodeAttribute(IFA_LOCAL, row.bytes),
+    encodeAttribute(IFA_ADDRESS, row.bytes),
+    encodeAttribute(IFA_CACHEINFO, lifetime),
+    encodeAttribute(IFA_FLAGS, uint32(row.flags)),
+    ...(row.label === null ? [] : [encodeAttribute(IFA_LABEL, Buffer.from(`${row.label}\0`))]),
+    ...(row.protocol === null ? [] : [encodeAttribute(IFA_PROTO, Buffer.from([row.protocol]))]),
+  ]);
+}
+
+/** The body of a request for all links without their counters, which are most of what would be listed. */
+export function linkDumpBody(): Buffer {
+  return Buffer.concat([Buffer.alloc(16), encodeAttribute(IFLA_EXT_MASK, uint32(RTEXT_FILTER_SKIP_STATS))]);
 }
 
 /** Reads the messages of one datagram. */
@@ -208,6 +238,12 @@ function decodeAttributes(data: Buffer): Map<number, Buffer> {
     offset += align(length);
   }
   return attributes;
+}
+
+function uint32(value: number): Buffer {
+  const data = Buffer.alloc(4);
+  data.writeUInt32LE(value, 0);
+  return data;
 }
 
 function numberOf(data: Buffer | undefined): number | null {

@@ -38,11 +38,19 @@ const LEVELS: { readonly [Name in Incident]: 'info' | 'warn' | 'error' } = {
   'claim-failed': 'error',
   'claim-confirmed': 'info',
   'owner-drifted': 'warn',
+  'owner-unknown': 'warn',
   'release-failed': 'warn',
 };
 
 /** What a lasting fault would report again and again; everything else is news each time. */
-const REPEATING: readonly Incident[] = ['bind-failed', 'claim-failed', 'owner-drifted', 'address-repaired', 'release-failed'];
+const REPEATING: readonly Incident[] = [
+  'bind-failed',
+  'claim-failed',
+  'owner-drifted',
+  'owner-unknown',
+  'address-repaired',
+  'release-failed',
+];
 
 export class Journal {
   readonly #logger: Logger;

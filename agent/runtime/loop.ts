@@ -2,7 +2,7 @@
  * Runs one contender: turns events into its inputs and its commands into calls.
  *
  * Guarantees: one mailbox, one input at a time; every answer to a command comes back as an input; tenure is checked once
- * more, synchronously, right before each call that writes (design rule 6). It decides nothing itself.
+ * more, synchronously, right before each call that writes (rule 6). It decides nothing itself.
  */
 import { asError, withDeadline } from '../clock.ts';
 import type { Clock, Timer } from '../clock.ts';

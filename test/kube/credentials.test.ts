@@ -76,6 +76,15 @@ describe('credentials that cannot be read', () => {
     await assert.rejects(new Credentials({ kind: 'kubeconfig', path }, REAL_CLOCK).access(), new RegExp(path));
   });
 
+  test('are an error that quotes nothing of a kubeconfig that is no YAML', async () => {
+    const path = join(folder, 'kubeconfig');
+    writeFileSync(path, 'users:\n- name: a\n  user:\n    token: very-secret-token\n   broken: [');
+    await assert.rejects(
+      new Credentials({ kind: 'kubeconfig', path }, REAL_CLOCK).access(),
+      ({ message }: Error) => /it is not YAML: .* in line \d/.test(message) && !message.includes('very-secret'),
+    );
+  });
+
   test('are read again once they are there', async () => {
     rmSync(join(folder, 'token'));
     const credentials = inCluster();

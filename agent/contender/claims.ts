@@ -1,0 +1,115 @@
+/**
+ * Claims: making the provider route an address to this node, and making sure that it stays so.
+ *
+ * Guarantees: a claim begins only in office; a first claim of a node that has just turned unhealthy waits for healthier ones;
+ * one odd answer about the owner is not believed, three in a row are (rule 8).
+ */
+import type { ClaimOutcome, Owner } from './input.ts';
+import { firstClaimNotBeforeMs } from './state.ts';
+import type { Claim, Office } from './state.ts';
+import type { Turn } from './turn.ts';
+
+/** A confirmed claim is read back this long after it, and then once in every verify interval (rule 8). */
+const EARLY_VERIFICATIONS_MS = [2_000, 5_000, 15_000];
+/** One read that shows another owner is not believed; this many in a row are. */
+const FOREIGN_READS_TO_BELIEVE = 3;
+const REREAD_PAUSE_MS = 300;
+const UNKNOWN_OWNER_PAUSE_MS = 5_000;
+const CLAIM_RETRY_FIRST_MS = 1_000;
+const CLAIM_RETRY_MAX_MS = 30_000;
+const CLAIM_RETRY_DEFINITIVE_MS = 10_000;
+const CLAIM_RETRY_DEFINITIVE_MAX_MS = 60_000;
+
+/** Does what is due for the claim of one address. */
+export function advanceClaim(turn: Turn, address: string, claim: Claim, office: Office): void {
+  switch (claim.is) {
+    case 'not-needed':
+    case 'claiming':
+      return;
+    case 'due': {
+      const notBeforeMs = firstClaimNotBeforeMs(office, turn.draft.settings);
+      if (turn.due(claim.isFirst ? Math.max(claim.atMs, notBeforeMs) : claim.atMs))
+        startClaim(turn, address, claim.isFirst, claim.failures);
+      return;
+    }
+    case 'confirmed': {
+      if (claim.attempt !== null || !turn.due(claim.readAtMs)) return;
+      const attempt = turn.nextNumber();
+      setClaim(turn, address, { ...claim, attempt });
+      turn.command({ type: 'verify-owner', address, attempt });
+    }
+  }
+}
+
+function startClaim(turn: Turn, address: string, isFirst: boolean, failures: number): void {
+  const attempt = turn.nextNumber();
+  setClaim(turn, address, { is: 'claiming', attempt, isFirst, failures, sinceMs: turn.nowMs });
+  turn.command({ type: 'claim', address, attempt, isFirst, timeoutMs: turn.draft.settings.claimTimeoutMs });
+}
+
+/** Takes in how a claim ended. */
+export function onClaimDone(turn: Turn, address: string, attempt: number, outcome: ClaimOutcome): void {
+  const claim = claimOf(turn, address);
+  if (claim?.is !== 'claiming' || claim.attempt !== attempt) return;
+  if (outcome.is === 'confirmed') {
+    turn.incident(
+      'claim-confirmed',
+      `the provider routes it here, ${Math.round(turn.nowMs - claim.sinceMs)}ms after it was asked`,
+      address,
+    );
+    return setClaim(turn, address, confirmedClaim(turn.nowMs));
+  }
+  if (outcome.is === 'withdrawn') {
+    return setClaim(turn, address, { is: 'due', isFirst: claim.isFirst, failures: claim.failures, atMs: turn.nowMs });
+  }
+  const failures = claim.failures + 1;
+  const [firstMs, maxMs] = outcome.definitive
+    ? [CLAIM_RETRY_DEFINITIVE_MS, CLAIM_RETRY_DEFINITIVE_MAX_MS]
+    : [CLAIM_RETRY_FIRST_MS, CLAIM_RETRY_MAX_MS];
+  const atMs = turn.nowMs + Math.min(maxMs, firstMs * 2 ** Math.min(claim.failures, 10));
+  setClaim(turn, address, { is: 'due', isFirst: claim.isFirst, failures, atMs });
+  turn.incident('claim-failed', outcome.message, address);
+}
+
+function confirmedClaim(nowMs: number): Claim {
+  const [firstMs = 0] = EARLY_VERIFICATIONS_MS;
+  return { is: 'confirmed', sinceMs: nowMs, verified: 0, foreignReads: 0, attempt: null, readAtMs: nowMs + firstMs };
+}
+
+/** Takes in what a verification of a confirmed claim showed. */
+export function onVerified(turn: Turn, address: string, claim: Claim & { is: 'confirmed' }, owner: Owner): void {
+  const { nowMs } = turn;
+  switch (owner.is) {
+    case 'self': {
+      const verified = claim.verified + 1;
+      const earlyMs = EARLY_VERIFICATIONS_MS[verified];
+      const readAtMs = earlyMs === undefined ? nowMs + turn.draft.settings.verifyIntervalMs : Math.max(nowMs, claim.sinceMs + earlyMs);
+      return setClaim(turn, address, { ...claim, verified, foreignReads: 0, attempt: null, readAtMs });
+    }
+    case 'unknown': {
+      turn.incident('owner-unknown', `cannot read where the provider routes it: ${owner.message}`, address);
+      const readAtMs = nowMs + Math.min(UNKNOWN_OWNER_PAUSE_MS, turn.draft.settings.verifyIntervalMs);
+      return setClaim(turn, address, { ...claim, attempt: null, readAtMs });
+    }
+    case 'other':
+    case 'nobody': {
+      const foreignReads = claim.foreignReads + 1;
+      if (foreignReads < FOREIGN_READS_TO_BELIEVE) {
+        return setClaim(turn, address, { ...claim, foreignReads, attempt: null, readAtMs: nowMs + REREAD_PAUSE_MS });
+      }
+      const whom = owner.is === 'other' ? `to ${owner.name}` : 'nowhere';
+      turn.incident('owner-drifted', `the provider routes it ${whom}, though this node holds the Lease: claiming it again`, address);
+      return startClaim(turn, address, false, 0);
+    }
+  }
+}
+
+function claimOf(turn: Turn, address: string): Claim | null {
+  const state = turn.draft.addresses[address];
+  return state?.is === 'bound' ? state.claim : null;
+}
+
+function setClaim(turn: Turn, address: string, claim: Claim): void {
+  const state = turn.address(address);
+  if (state.is === 'bound') turn.setAddress(address, { ...state, claim });
+}

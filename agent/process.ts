@@ -1,0 +1,107 @@
+/**
+ * The process: reads its settings, starts an agent, obeys signals, ends with a code that says why.
+ *
+ * Exit codes: 0 stepped down in order; 1 a defect, after which the kernel's address lifetime finishes the job; 77 this
+ * process or kernel cannot do what is needed; 78 a setting is not usable; 128 + n a second signal n.
+ * This is the only file that touches the process, its environment and its signals.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { constants, hostname } from 'node:os';
+import packageJson from '../package.json' with { type: 'json' };
+import { startAgent } from './assemble.ts';
+import { asError } from './clock.ts';
+import { loadSettings, SettingsError, unknownSettings } from './config/settings.ts';
+import type { Settings } from './config/settings.ts';
+import { SERVICE_ACCOUNT_FOLDER } from './kube/credentials.ts';
+import { LinkUnusable } from './link/kernel-link.ts';
+import { boottimeMs } from './link/libc.ts';
+import type { Link } from './ports.ts';
+import { createLog } from './report/log.ts';
+import type { Log } from './report/log.ts';
+import { systemClock } from './runtime/clock.ts';
+
+const EXIT = { done: 0, defect: 1, unable: 77, settings: 78, signal: 128 } as const;
+
+const { version } = packageJson;
+
+/** Opens what carries the addresses. Throws LinkUnusable where that cannot work. */
+export type OpenLink = (settings: Settings, onNotice: (message: string) => void) => Link;
+
+/** Runs an agent until it has stepped down, and ends the process. */
+export function runProcess(openLink: OpenLink): void {
+  const settings = readSettings();
+  const log = createLog({
+    ...settings.log,
+    format: settings.log.format,
+    fd: process.stdout.fd,
+    base: { node: settings.nodeName },
+    secrets: () => (settings.provider.name === 'none' ? [] : settings.provider.token.everHeld),
+  });
+  const { logger } = log;
+  const onDefect = (error: Error): void => end(log, EXIT.defect, `a defect, please report it: ${error.message}`, error);
+  process.on('uncaughtException', onDefect);
+  process.on('unhandledRejection', (reason) => onDefect(asError(reason)));
+
+  const identity = makeIdentity(settings.nodeName);
+  logger.info({ event: 'start', version, identity, settings }, `leasehold ${version} starts on ${settings.nodeName}`);
+  for (const name of unknownSettings(process.env))
+    logger.warn({ event: 'unknown-setting' }, `${name} is no setting of Leasehold: is it misspelt?`);
+
+  const link = tryToOpen(openLink, settings, log);
+  const agent = startAgent(settings, { clock: systemClock(boottimeMs), random: Math.random, identity, version, link, log, onDefect });
+
+  let signals = 0;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      signals += 1;
+      if (signals > 1)
+        end(log, EXIT.signal + constants.signals[signal], `a second signal (${signal}): ending at once, the kernel removes the addresses`);
+      agent.shutdown(`asked to end by ${signal}`);
+    });
+  }
+  agent.stopped.then(
+    () => end(log, EXIT.done, 'ended in order'),
+    (error: unknown) => onDefect(asError(error)),
+  );
+}
+
+/** Settings that cannot be used end the process before anything has been touched. */
+function readSettings(): Settings {
+  try {
+    return loadSettings({
+      env: process.env,
+      hostname: hostname(),
+      readFile: (path) => readFileSync(path, 'utf8'),
+      serviceAccountFolder: SERVICE_ACCOUNT_FOLDER,
+    });
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    process.stderr.write(`leasehold: ${error.message}\n`);
+    process.exit(EXIT.settings);
+  }
+}
+
+function tryToOpen(openLink: OpenLink, settings: Settings, log: Log): Link {
+  try {
+    return openLink(settings, (message) => log.logger.warn({ event: 'notice' }, message));
+  } catch (error) {
+    if (!(error instanceof LinkUnusable)) throw error;
+    return end(log, EXIT.unable, error.message);
+  }
+}
+
+/** Node, machine and namespace, process: no other process ever has the same. */
+function makeIdentity(node: string): string {
+  const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const namespace = readlinkSync('/proc/self/ns/net');
+  const here = createHash('sha256').update(`${bootId} ${namespace}`).digest('hex').slice(0, 8);
+  return `${node}_${here}_${randomBytes(4).toString('hex')}`;
+}
+
+function end(log: Log, code: number, message: string, error?: Error): never {
+  if (code === EXIT.done) log.logger.info({ event: 'end' }, message);
+  else log.logger.fatal({ event: 'end', code, ...(error === undefined ? {} : { err: error }) }, message);
+  log.flush();
+  process.exit(code);
+}

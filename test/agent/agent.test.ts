@@ -1,0 +1,346 @@
+import assert from 'node:assert/strict';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { buildAgent } from '../../scripts/build.ts';
+import type { AgentProcess } from '../support/agent-process.ts';
+import { AgentWorld, IP, OTHER_SERVER, SERVER, TOKEN } from '../support/agent-world.ts';
+import type { Status } from '../support/agent-world.ts';
+import { eventually } from '../support/eventually.ts';
+import { needsNamespaces } from '../support/namespace-test.ts';
+
+const OTHER = 'node-b_boot_0002';
+const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+let folder: string;
+let bundle: string;
+let world: AgentWorld;
+
+async function until(what: string, condition: () => Promise<boolean>, timeoutMs = 15_000): Promise<void> {
+  const giveUpAtMs = performance.now() + timeoutMs;
+  while (!(await condition())) {
+    if (performance.now() > giveUpAtMs) throw new Error(`waited in vain until ${what}\n${world.output()}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+const untilRole = (role: string, timeoutMs?: number): Promise<void> =>
+  until(`it is ${role}`, async () => (await world.status())?.role === role, timeoutMs);
+
+async function served(env: Readonly<Record<string, string>> = {}): Promise<AgentProcess> {
+  const agent = world.start(bundle, env);
+  await untilRole('serving');
+  return agent;
+}
+
+const messages = (agent: AgentProcess, level: string): string[] => agent.log.filter((line) => line.level === level).map(({ msg }) => msg);
+
+describe('an agent', needsNamespaces(), () => {
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'leasehold-'));
+    bundle = await buildAgent(join(folder, 'dist'));
+  });
+  after(() => rmSync(folder, { recursive: true }));
+  beforeEach(async () => {
+    world = await AgentWorld.open();
+  });
+  afterEach(() => world.close());
+
+  describe('in ordinary times', () => {
+    test('takes the Lease, binds the address, claims it and serves; asked to end, it frees the Lease, lingers until the address has moved, and ends with 0', async () => {
+      const agent = await served();
+      assert.equal(world.hcloud.ownerOf(IP), SERVER);
+      assert.deepEqual([world.rows().length, world.rows()[0]?.protocol], [1, 0x4c]);
+      agent.signal('SIGTERM');
+      await eventually(
+        'the Lease is free',
+        () => world.kube.lease()?.spec.holderIdentity === undefined || world.kube.lease()?.spec.holderIdentity === '',
+      );
+      assert.equal(world.rows().length, 1, 'it lingers');
+      assert.equal(agent.isRunning, true);
+      world.hcloud.move(IP, OTHER_SERVER);
+      assert.equal(await agent.ended, 0);
+      assert.equal(world.rows().length, 0);
+      assert.deepEqual(
+        agent.log.filter(({ event }) => event === 'transition').map(({ to }) => to),
+        ['standby', 'acquiring', 'claiming', 'serving', 'stepping-down', 'leaving', 'stopped'].slice(
+          agent.log.some(({ to }) => to === 'standby') ? 0 : 1,
+        ),
+        'each transition is logged once',
+      );
+    });
+
+    test('is the same agent when its folder is copied elsewhere', async () => {
+      const elsewhere = join(folder, 'elsewhere');
+      mkdirSync(elsewhere);
+      for (const file of ['leasehold.mjs', 'koffi.node']) copyFileSync(join(folder, 'dist', file), join(elsewhere, file));
+      world.start(join(elsewhere, 'leasehold.mjs'));
+      await untilRole('serving');
+    });
+
+    test('where nothing lingers it is gone at once when asked', async () => {
+      const agent = world.start(bundle, { PROVIDER: 'none' });
+      await untilRole('serving');
+      agent.signal('SIGINT');
+      assert.equal(await agent.ended, 0);
+      assert.equal(world.rows().length, 0);
+      assert.equal(world.kube.lease()?.spec.holderIdentity ?? '', '');
+    });
+
+    test('ends at once at a second signal, and the kernel keeps the address for its lifetime', async () => {
+      const agent = await served();
+      agent.signal('SIGTERM');
+      await untilRole('leaving');
+      agent.signal('SIGINT');
+      assert.equal(await agent.ended, 130);
+      assert.equal(world.rows().length, 1);
+    });
+
+    test('works in a cluster with a service account, also when its token is rotated', async () => {
+      mkdirSync(SERVICE_ACCOUNT, { recursive: true });
+      writeFileSync(join(SERVICE_ACCOUNT, 'ca.crt'), world.kube.ca);
+      writeFileSync(join(SERVICE_ACCOUNT, 'token'), 'agent-token');
+      writeFileSync(join(SERVICE_ACCOUNT, 'namespace'), 'default');
+      const { hostname, port } = new URL(world.kube.http.url);
+      const agent = world.start(bundle, { KUBECONFIG: '', KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port });
+      await untilRole('serving');
+      world.kube.tokens.set('rotated', { may: () => true });
+      world.kube.tokens.delete('agent-token');
+      writeFileSync(join(SERVICE_ACCOUNT, 'token'), 'rotated');
+      const before = world.kube.lease()?.spec.renewTime;
+      await eventually('it has renewed with the new token', () => world.kube.lease()?.spec.renewTime !== before);
+      assert.equal((await world.status())?.role, 'serving');
+      assert.ok(agent.log.every(({ to }) => to !== 'stepping-down'));
+      rmSync(SERVICE_ACCOUNT, { recursive: true });
+    });
+
+    test('tells in one document who holds what, since when and why', async () => {
+      await served();
+      const status = (await world.status()) ?? assert.fail();
+      const { lease, term, provider, addresses, transitions, deadline } = status as Status & Record<string, Record<string, unknown>>;
+      assert.deepEqual((lease?.['holder'] as { node: string }).node, 'node-a');
+      assert.equal(term?.['transitions'], 1);
+      assert.equal(provider?.['reason'], `this is server ${SERVER}`);
+      assert.deepEqual([addresses[0]?.state, addresses[0]?.owner?.is], ['bound, confirmed', 'self']);
+      assert.equal(transitions[0]?.to, 'serving');
+      assert.ok(Number(deadline?.['inMs']) > 0 && Number(deadline?.['inMs']) <= 2_000);
+    });
+
+    test('an unhandled error is logged and ends it like a kill: with 1, and the kernel finishes the job', async () => {
+      const boom = "data:text/javascript,setTimeout(() => { throw new Error('boom') }, 2500)";
+      const agent = world.start(bundle, { NODE_OPTIONS: `--import=${encodeURI(boom)}` });
+      await untilRole('serving');
+      assert.equal(await agent.ended, 1);
+      assert.match(messages(agent, 'fatal')[0] ?? '', /boom/);
+      assert.equal(world.rows().length, 1);
+      assert.ok((world.rows()[0]?.validS ?? Infinity) <= 38);
+    });
+  });
+
+  describe('given settings that cannot be used', () => {
+    test('says everything that is wrong and ends with 78, with nothing touched', async () => {
+      const agent = world.start(bundle, { LEASE_DURATION: 'soon', ADDRESSES: 'everywhere', HCLOUD_TOKEN: '' });
+      assert.equal(await agent.ended, 78);
+      assert.match(
+        world.stderr,
+        /^leasehold: 3 settings are not usable:\n {2}LEASE_DURATION="soon" .*\n {2}ADDRESSES="everywhere" .*\n {2}HCLOUD_TOKEN is not set/,
+      );
+      assert.equal(world.kube.http.exchanges.length + world.hcloud.http.exchanges.length, 0);
+    });
+  });
+
+  describe('when the provider is not as it should be', () => {
+    test('an address that is none of the project’s: it says which ones are, is not ready and does not contend', async () => {
+      const agent = world.start(bundle, { ADDRESSES: '192.0.2.77' });
+      await until('it is not ready for that reason', async () =>
+        /192\.0\.2\.77: no floating IP .*its floating IPs are 203\.0\.113\.10/.test((await world.probe('/readyz'))?.text ?? ''),
+      );
+      assert.equal((await world.probe('/healthz'))?.status, 200);
+      assert.match(messages(agent, 'error')[0] ?? '', /192\.0\.2\.77/);
+      assert.equal(world.kube.lease()?.spec.holderIdentity, undefined);
+    });
+
+    test('a wrong token: it says so, is not ready and does not contend, and does as soon as the token is right', async () => {
+      const tokenFile = join(world.folder, 'token');
+      writeFileSync(tokenFile, 'wrong-token');
+      const agent = world.start(bundle, { HCLOUD_TOKEN: undefined as never, HCLOUD_TOKEN_FILE: tokenFile });
+      await until('it is not ready for that reason', async () =>
+        /unauthorized.*HCLOUD_TOKEN/.test((await world.probe('/readyz'))?.text ?? ''),
+      );
+      assert.match(messages(agent, 'error')[0] ?? '', /create a new one/);
+      assert.equal(world.rows().length, 0);
+      writeFileSync(tokenFile, TOKEN);
+      await untilRole('serving');
+      assert.equal((await world.probe('/readyz'))?.status, 200);
+    });
+
+    test('a token that may only read: it holds on, says so, and lets another try', async () => {
+      world.hcloud.tokens.set(TOKEN, 'read-only');
+      const agent = world.start(bundle);
+      await eventually('it wants relief', () => world.kube.lease()?.metadata.annotations?.['leasehold.dev/relief'] !== undefined);
+      assert.deepEqual(JSON.parse(world.kube.lease()?.metadata.annotations?.['leasehold.dev/claim-failed'] ?? ''), ['node-a']);
+      assert.match((await world.probe('/readyz'))?.text ?? '', /token_readonly/);
+      assert.match(messages(agent, 'error').join('\n'), /may only read: create one with read & write permission/);
+      assert.equal((await world.status())?.role, 'claiming');
+    });
+
+    test('a provider that cannot be reached: it waits, not ready, without ending', async () => {
+      world.hcloud.http.faultFor = () => ({ is: 'cut', when: 'before' });
+      const agent = world.start(bundle);
+      await until('it is not ready for that reason', async () =>
+        /provider: GET .*floating_ips/.test((await world.probe('/readyz'))?.text ?? ''),
+      );
+      assert.equal(agent.isRunning, true);
+      world.hcloud.http.faultFor = () => null;
+      await untilRole('serving');
+    });
+
+    test('a floating IP that somebody moves in the console is claimed back', async () => {
+      await served();
+      world.hcloud.move(IP, OTHER_SERVER);
+      await eventually('it is back', () => world.hcloud.ownerOf(IP) === SERVER);
+    });
+  });
+
+  describe('when the Lease is not as it should be', () => {
+    test('held by another program: it waits, says so, is not ready, and never touches it', async () => {
+      world.kube.delete();
+      world.kube.create({
+        holderIdentity: 'kube-scheduler',
+        leaseDurationSeconds: 1,
+        renewTime: '2020-01-01T00:00:00.000000Z',
+        leaseTransitions: 3,
+      });
+      const before = JSON.stringify(world.kube.lease());
+      const agent = world.start(bundle);
+      await until('it is not ready for that reason', async () =>
+        ((await world.probe('/readyz'))?.text ?? '').includes('belongs to another program: "kube-scheduler"'),
+      );
+      await eventually('it has said so', () => messages(agent, 'warn').some((text) => text.includes('name another one in LEASE_NAME')));
+      assert.equal(JSON.stringify(world.kube.lease()), before);
+      assert.equal(world.rows().length, 0);
+    });
+
+    test('deleted by hand while held: it goes on serving clients, waits a whole duration, and makes it anew', async () => {
+      await served();
+      world.kube.delete();
+      await eventually('the Lease is back', () => world.kube.lease()?.spec.holderIdentity?.startsWith('node-a') === true);
+      await untilRole('serving');
+      const { transitions } = (await world.status()) ?? assert.fail();
+      assert.ok(transitions.some(({ reason }) => reason === 'the Lease was deleted'));
+      assert.equal(world.rows().length, 1);
+    });
+
+    test('given to somebody else by hand while held: it lets go at once, and takes it again when that one is silent', async () => {
+      const agent = await served();
+      world.kube.edit(({ spec }) => (spec.holderIdentity = OTHER));
+      await eventually('it has let go', () => agent.log.some(({ from, to }) => from === 'serving' && to === 'standby'));
+      assert.equal(world.rows().length, 1, 'it lingers');
+      assert.equal(world.kube.lease()?.spec.holderIdentity, OTHER);
+      await untilRole('serving');
+      assert.ok((world.kube.lease()?.spec.leaseTransitions ?? 0) > 1);
+    });
+
+    test('labelled by hand while held: nothing happens', async () => {
+      const agent = await served();
+      world.kube.edit(({ metadata }) => (metadata.labels = { ...metadata.labels, note: 'hello' }));
+      const before = world.kube.lease()?.spec.renewTime;
+      await eventually('it has renewed', () => world.kube.lease()?.spec.renewTime !== before);
+      assert.equal(world.kube.lease()?.metadata.labels?.['note'], 'hello');
+      assert.ok(agent.log.every(({ from }) => from !== 'serving'));
+    });
+
+    test('missing, and no right to create it: it says what to do', async () => {
+      world.kube.delete();
+      world.kube.tokens.set('agent-token', { may: (verb) => verb !== 'create' });
+      const agent = world.start(bundle);
+      await eventually('it has said so', () =>
+        messages(agent, 'warn').some((text) => /cannot create the Lease .*403 .*grant the verb "create"/.test(text)),
+      );
+      assert.equal(agent.isRunning, true);
+    });
+  });
+
+  describe('when the Kubernetes API is not as it should be', () => {
+    test('it rejects everything: the tenure ends, clients are served on, and office is taken again afterwards', async () => {
+      const agent = await served();
+      world.kube.http.faultFor = () => ({ is: 'answer', status: 500, body: { message: 'etcd is sick' } });
+      await eventually('the tenure has ended', () => agent.log.some(({ from, to }) => from === 'serving' && to === 'standby'));
+      assert.equal(world.rows().length, 1);
+      await until('it is not ready', async () => (await world.probe('/readyz'))?.status === 503);
+      assert.ok(messages(agent, 'warn').some((text) => text.includes('etcd is sick')));
+      world.kube.http.faultFor = () => null;
+      await untilRole('serving');
+      assert.equal(world.hcloud.writes().length, 1, 'the address never moved');
+    });
+
+    test('it is slow: renewals time out one by one, and the agent neither ends nor binds anything it should not', async () => {
+      const agent = await served();
+      world.kube.http.faultFor = () => ({ is: 'delay', ms: 700, when: 'before' });
+      await eventually('the tenure has ended', () => agent.log.some(({ from, to }) => from === 'serving' && to === 'standby'));
+      world.kube.http.faultFor = () => null;
+      await untilRole('serving');
+    });
+
+    test('it goes away before the agent starts: the agent waits, not ready', async () => {
+      world.kube.http.faultFor = () => ({ is: 'cut', when: 'before' });
+      const agent = world.start(bundle);
+      await until('it is not ready for that reason', async () => ((await world.probe('/readyz'))?.text ?? '').includes('Kubernetes API: '));
+      assert.equal(agent.isRunning, true);
+      world.kube.http.faultFor = () => null;
+      await untilRole('serving');
+    });
+
+    test('it loses an answer after carrying out the write: the agent finds out and goes on', async () => {
+      const agent = await served();
+      world.kube.http.failNext({ is: 'cut', when: 'after' }, ({ method }) => method === 'PATCH');
+      const before = world.kube.http.exchanges.length;
+      await eventually('it has gone on', () => world.kube.http.exchanges.length > before + 4);
+      assert.ok(agent.log.every(({ from }) => from !== 'serving'));
+    });
+  });
+
+  describe('on the interface', () => {
+    test('an address that the administrator configured is used and stays', async () => {
+      world.configure(IP);
+      const agent = await served();
+      assert.ok(messages(agent, 'warn').some((text) => text.includes('never changed')));
+      agent.signal('SIGTERM');
+      await untilRole('leaving');
+      world.hcloud.move(IP, OTHER_SERVER);
+      assert.equal(await agent.ended, 0);
+      assert.deepEqual([world.rows().length, world.rows()[0]?.validS], [1, Infinity]);
+    });
+
+    test('an interface that is not there yet is waited for', async () => {
+      world.start(bundle, { INTERFACE: 'later0' });
+      await until('it is not ready for that reason', async () =>
+        ((await world.probe('/readyz'))?.text ?? '').includes('interface: there is no interface later0'),
+      );
+      assert.equal(world.kube.lease()?.spec.holderIdentity, undefined);
+    });
+
+    test('what a killed agent left is taken over by the next one on this node', async () => {
+      const agent = await served();
+      agent.signal('SIGKILL');
+      await agent.ended;
+      assert.equal(world.rows().length, 1);
+      await served();
+      assert.equal(world.rows().length, 1);
+      assert.equal(world.hcloud.writes().length, 1);
+    });
+  });
+
+  test('no secret comes out, whatever happens', async () => {
+    const agent = world.start(bundle);
+    await untilRole('serving');
+    const refused = (what: RegExp): boolean => agent.log.some(({ msg }) => what.test(msg));
+    world.hcloud.tokens.clear();
+    await eventually('the provider has refused', () => refused(/401 unauthorized/));
+    world.kube.tokens.clear();
+    await eventually('the Kubernetes API has refused', () => refused(/Lease default\/leasehold: 401/));
+    const shown = [world.output(), JSON.stringify(await world.status()), (await world.probe('/readyz'))?.text].join('\n');
+    assert.doesNotMatch(shown, new RegExp(`${TOKEN}|agent-token`));
+  });
+});
