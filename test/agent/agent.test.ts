@@ -8,6 +8,7 @@ import type { AgentProcess } from '../support/agent-process.ts';
 import { AgentWorld, IP, OTHER_SERVER, SERVER, TOKEN } from '../support/agent-world.ts';
 import type { Status } from '../support/agent-world.ts';
 import { eventually } from '../support/eventually.ts';
+import { permissionsOfTheRole } from '../support/manifests.ts';
 import { needsNamespaces } from '../support/namespace-test.ts';
 
 const OTHER = 'node-b_boot_0002';
@@ -113,6 +114,16 @@ describe('an agent', needsNamespaces(), () => {
       assert.equal((await world.status())?.role, 'serving');
       assert.ok(agent.log.every(({ to }) => to !== 'stepping-down'));
       rmSync(SERVICE_ACCOUNT, { recursive: true });
+    });
+
+    test('needs no more rights than the Role in the manifests grants', async () => {
+      world.kube.tokens.set('agent-token', permissionsOfTheRole());
+      await served();
+      world.kube.delete();
+      await untilRole('standby');
+      await untilRole('serving');
+      const refused = world.kube.http.exchanges.filter(({ status }) => status === 403);
+      assert.deepEqual(refused, []);
     });
 
     test('tells in one document who holds what, since when and why', async () => {
