@@ -47,7 +47,8 @@ export function sleep(clock: Clock, delayMs: number, signal: AbortSignal): Promi
 
 /**
  * Runs an operation under a deadline of its own and its caller's signal. The operation gets one signal that both abort;
- * it has to obey it. `AbortSignal.any` and `AbortSignal.timeout` are not used: under memory pressure they may not fire.
+ * it has to obey it. Where its caller's signal has been aborted already it is not begun, and that signal's reason is thrown.
+ * `AbortSignal.any` and `AbortSignal.timeout` are not used: under memory pressure they may not fire.
  */
 export async function withDeadline<Result>(
   clock: Clock,
@@ -55,9 +56,9 @@ export async function withDeadline<Result>(
   signal: AbortSignal | null,
   operation: (signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
+  if (signal?.aborted === true) throw asError(signal.reason);
   const controller = new AbortController();
   const onAbort = (): void => controller.abort(signal?.reason);
-  if (signal?.aborted === true) onAbort();
   signal?.addEventListener('abort', onAbort, { once: true });
   const timer = clock.setTimer(deadlineMs, () => controller.abort(new DeadlineExceeded(deadlineMs)));
   try {

@@ -7,8 +7,9 @@
 import { sleep } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import { at, integerAt, listAt, parseJson, stringAt } from '../json.ts';
+import type { ClaimTerms } from '../ports.ts';
 import type { Secret } from '../secret.ts';
-import { ProviderError } from './error.ts';
+import { ClaimWithdrawn, ProviderError } from './error.ts';
 import type { ProviderErrorCode } from './error.ts';
 import type { ProviderAnswer, ProviderHttp } from './http.ts';
 
@@ -94,9 +95,12 @@ export class HcloudApi {
     return await this.#call('GET', path, signal);
   }
 
-  /** Starts an action and waits for its end. Throws ProviderError, also when the action itself fails. */
-  async act(path: string, json: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<void> {
-    const action = parseAction(at(await this.#call('POST', path, signal, json), 'action'));
+  /**
+   * Starts an action and waits for its end. Throws ClaimWithdrawn, with nothing sent, once it may not write; ProviderError
+   * for what the provider says, also when the action itself fails.
+   */
+  async act(path: string, json: Readonly<Record<string, unknown>>, { signal, mayWrite }: Omit<ClaimTerms, 'isFirst'>): Promise<void> {
+    const action = parseAction(at(await this.#call('POST', path, signal, { json, mayWrite }), 'action'));
     // Something was accepted that cannot be followed: only the owner read back can tell.
     if (action === null) throw new ProviderError('unknown-outcome', `POST ${path}: the answer holds no action`);
     await this.waitFor(action, signal);
@@ -120,22 +124,31 @@ export class HcloudApi {
     }
   }
 
-  async #call(method: 'GET' | 'POST', path: string, signal: AbortSignal, json?: Readonly<Record<string, unknown>>): Promise<unknown> {
-    const exchange = (): Promise<ProviderAnswer> =>
-      this.#http({
+  async #call(method: 'GET' | 'POST', path: string, signal: AbortSignal, write?: Write): Promise<unknown> {
+    const exchange = async (): Promise<ProviderAnswer> => {
+      if (write !== undefined && !write.mayWrite()) throw new ClaimWithdrawn(`${method} ${path}: it may not be sent any more`);
+      return await this.#http({
         method,
         url: this.#endpoint + path,
         headers: { authorization: `Bearer ${this.#token.reveal()}` },
-        timeoutMs: method === 'GET' ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS,
+        timeoutMs: write === undefined ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS,
         signal,
-        ...(json === undefined ? {} : { json }),
+        ...(write === undefined ? {} : { json: write.json }),
       });
+    };
     let answer = await exchange();
     if (answer.status === 401 && this.#token.reload()) answer = await exchange();
     const body = parseJson(answer.body);
     if (answer.status >= 200 && answer.status < 300 && body !== undefined) return body;
     throw toError(`${method} ${path}`, answer, body, this.#clock.wallMs());
   }
+}
+
+/** What makes a request one that writes. */
+interface Write {
+  readonly json: Readonly<Record<string, unknown>>;
+  /** Asked right before each time it is sent. */
+  readonly mayWrite: () => boolean;
 }
 
 /** Reads an action, or gives null for anything that is none. */

@@ -11,7 +11,7 @@ import type { ClaimOutcome, Owner } from '../contender/input.ts';
 import { at, integerAt, stringAt } from '../json.ts';
 import type { ClaimTerms, Provider, ProviderReadiness } from '../ports.ts';
 import { claimWithRetries } from './claim.ts';
-import { ClaimWithdrawn, ProviderError } from './error.ts';
+import { ProviderError } from './error.ts';
 import { parseAction } from './hcloud-api.ts';
 import type { HcloudAction, HcloudApi } from './hcloud-api.ts';
 import type { HcloudServerId } from './hcloud-server-id.ts';
@@ -100,10 +100,8 @@ export class HcloudFloatingIp implements Provider {
   }
 
   async #assign(id: number, server: number, terms: ClaimTerms): Promise<void> {
-    const write = async (action: string, body: Readonly<Record<string, unknown>>): Promise<void> => {
-      if (!terms.mayWrite()) throw new ClaimWithdrawn('the claim may not write any more');
-      await this.#api.act(`/floating_ips/${id}/actions/${action}`, body, terms.signal);
-    };
+    const write = (action: string, body: Readonly<Record<string, unknown>>): Promise<void> =>
+      this.#api.act(`/floating_ips/${id}/actions/${action}`, body, terms);
     try {
       await write('assign', { server });
     } catch (error) {

@@ -288,6 +288,22 @@ describe('preparing', () => {
   });
 });
 
+test('a write that was refused for its token is not sent again with the next one once it may not be', async () => {
+  let current = 'hcloud-token';
+  let mayWrite = true;
+  hcloud.tokens.set('next-token', 'read-write');
+  const rotated = provider([IP], new Secret(() => current));
+  hcloud.http.faultFor = ({ method }) => {
+    if (method !== 'POST') return null;
+    current = 'next-token';
+    mayWrite = false;
+    return { is: 'answer', status: 401, body: { error: { code: 'unauthorized', message: 'no' } } };
+  };
+  assert.deepEqual(await claim(rotated, { mayWrite: () => mayWrite }), { is: 'withdrawn' });
+  assert.equal(hcloud.http.exchanges.filter(isWrite).length, 1);
+  assert.equal(hcloud.ownerOf(IP), OTHER);
+});
+
 test('a token that was rotated in its file is read again at the first refusal', async () => {
   let current = 'hcloud-token';
   const rotated = provider([IP], new Secret(() => current));
