@@ -33,6 +33,20 @@ export const positiveInteger: Format<number> = format('a whole number from 1 on'
   return /^\d+$/.test(raw) && Number.isSafeInteger(value) && value > 0 ? value : null;
 });
 
+/** What can be sent in an HTTP header: a token with anything else in it was copied wrongly. */
+export const token: Format<string> = format('the token itself, in one piece without spaces or quotes', (raw) =>
+  /^[!#-&(-~]+$/.test(raw) ? raw : null,
+);
+
+export const host: Format<string> = format('an IP address or a host name', (raw) =>
+  isIP(raw) !== 0 || /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/i.test(raw) ? raw : null,
+);
+
+export const port: Format<number> = format('a port from 1 to 65535', (raw) => {
+  const value = Number(raw);
+  return /^\d{1,5}$/.test(raw) && value >= 1 && value <= 65_535 ? value : null;
+});
+
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 };
 const LONGEST_MS = 24 * 60 * 60_000;
 
@@ -43,7 +57,7 @@ export const duration: Format<number> = format('a duration such as 500ms, 3s or 
   return amount !== '' && Number.isInteger(value) && value > 0 && value <= LONGEST_MS ? value : null;
 });
 
-/** A name as Kubernetes takes it for a Lease or a namespace (RFC 1123 subdomain). */
+/** A name as Kubernetes takes it for a Node, a Lease or a namespace (RFC 1123 subdomain). */
 export const kubernetesName: Format<string> = format('lower-case letters, digits, "-" and ".", such as leasehold', (raw) =>
   raw.length <= 253 && /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(raw) ? raw : null,
 );
@@ -92,10 +106,10 @@ export interface HostAndPort {
 }
 
 export const hostAndPort: Format<HostAndPort> = format('an IP address and a port, such as 127.0.0.1:9808 or [::1]:9808', (raw) => {
-  const [, v6, v4, digits = ''] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(raw) ?? [];
-  const host = v6 ?? v4 ?? '';
-  const port = Number(digits);
-  return isIP(host) === (v6 === undefined ? 4 : 6) && port >= 1 && port <= 65_535 ? { host, port } : null;
+  const [, v6, v4, digits = ''] = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(raw) ?? [];
+  const ip = v6 ?? v4 ?? '';
+  const parsed = port.parse(digits);
+  return isIP(ip) === (v6 === undefined ? 4 : 6) && parsed !== null && 'value' in parsed ? { host: ip, port: parsed.value } : null;
 });
 
 /** The parts of a comma-separated list. */

@@ -76,8 +76,11 @@ export class SettingsReader {
     }
     try {
       const secret = new Secret(() => direct ?? this.#world.readFile(path ?? ''));
-      if (secret.reveal() !== '') return secret;
-      this.problems.push(`${name}${FILE_SUFFIX}="${path ?? ''}" names an empty file`);
+      const { format } = definitionOf(name);
+      // What came from the variable itself has been checked already.
+      if (direct !== null || format.parse(secret.reveal()) !== null) return secret;
+      const wrong = secret.reveal() === '' ? 'names an empty file' : 'holds something else';
+      this.problems.push(`${name}${FILE_SUFFIX}="${path ?? ''}" ${wrong}: write ${format.accepts} into it`);
     } catch (error) {
       this.problems.push(`${name}${FILE_SUFFIX}="${path ?? ''}" cannot be read: ${asError(error).message}`);
     }

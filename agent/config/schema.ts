@@ -5,7 +5,20 @@
  * cannot differ. It only says what each setting is; how text becomes a value is in formats.ts.
  */
 import type { Format } from './formats.ts';
-import { addressList, baseUrl, duration, hostAndPort, interfaceChoice, kubernetesName, oneOf, positiveInteger, text } from './formats.ts';
+import {
+  addressList,
+  baseUrl,
+  duration,
+  host,
+  hostAndPort,
+  interfaceChoice,
+  kubernetesName,
+  oneOf,
+  port,
+  positiveInteger,
+  text,
+  token,
+} from './formats.ts';
 import { probeList } from './probe-text.ts';
 
 export interface SettingDefinition<Value> {
@@ -26,7 +39,7 @@ function setting<Value>(definition: SettingDefinition<Value>): SettingDefinition
 /** Every setting, by the name of its environment variable, in the order of the documentation. */
 export const SCHEMA = {
   NODE_NAME: setting({
-    format: text,
+    format: kubernetesName,
     default: null,
     defaultDoc: 'host name',
     doc: 'The node this agent runs on, as Kubernetes names it; the manifests fill it in.',
@@ -39,12 +52,12 @@ export const SCHEMA = {
     doc: 'Path of a kubeconfig. Only outside a cluster; inside one the service account is used.',
   }),
   KUBERNETES_SERVICE_HOST: setting({
-    format: text,
+    format: host,
     default: null,
     doc: 'Host of the Kubernetes API in a cluster; Kubernetes fills it in.',
   }),
   KUBERNETES_SERVICE_PORT: setting({
-    format: positiveInteger,
+    format: port,
     default: '443',
     doc: 'Port of the Kubernetes API in a cluster; Kubernetes fills it in.',
   }),
@@ -96,7 +109,7 @@ export const SCHEMA = {
     doc: 'How often a holder reads back where the provider routes the addresses.',
   }),
   HCLOUD_TOKEN: setting({
-    format: text,
+    format: token,
     default: null,
     isSecret: true,
     doc: 'Required for `hcloud-floating-ip`. An API token of the project, with read & write permission.',

@@ -149,8 +149,10 @@ describe('what is wrong with settings', () => {
 
   /** A value that is refused, for every setting that can refuse one. */
   const MALFORMED: Readonly<Record<string, readonly string[]>> = {
+    NODE_NAME: ['Node A', 'node_a'],
     POD_NAMESPACE: ['Upper', 'a_b'],
-    KUBERNETES_SERVICE_PORT: ['0', 'https'],
+    KUBERNETES_SERVICE_HOST: ['https://10.96.0.1', '10.96.0.1:443'],
+    KUBERNETES_SERVICE_PORT: ['0', '65536', 'https'],
     LEASE_NAME: ['My Lease', '-x'],
     LEASE_NAMESPACE: ['UPPER'],
     LEASE_DURATION: ['3', '0s', '-1s', '1h', '1.5ms', '25h', 'forever'],
@@ -196,10 +198,12 @@ describe('what is wrong with settings', () => {
     LOG_FORMAT: ['xml'],
   };
   /** Any text will do for these. */
-  const FREE_TEXT = ['NODE_NAME', 'KUBECONFIG', 'KUBERNETES_SERVICE_HOST', 'HCLOUD_TOKEN'];
+  const FREE_TEXT = ['KUBECONFIG'];
+  /** Refused without being shown. */
+  const SECRETS = ['HCLOUD_TOKEN'];
 
   test('covers every setting there is', () => {
-    assert.deepEqual([...Object.keys(MALFORMED), ...FREE_TEXT].sort(), Object.keys(SCHEMA).sort());
+    assert.deepEqual([...Object.keys(MALFORMED), ...FREE_TEXT, ...SECRETS].sort(), Object.keys(SCHEMA).sort());
   });
 
   for (const [name, values] of Object.entries(MALFORMED)) {
@@ -240,8 +244,17 @@ describe('what is wrong with settings', () => {
   test('a secret’s file that is missing, empty or named beside the secret itself', () => {
     const withFile = { ...WORKING, HCLOUD_TOKEN: undefined, HCLOUD_TOKEN_FILE: '/token' };
     assert.match(problems(withFile)[0] ?? '', /^HCLOUD_TOKEN_FILE="\/token" cannot be read: ENOENT/);
-    assert.match(problems(withFile, { '/token': '\n' })[0] ?? '', /names an empty file/);
+    assert.match(problems(withFile, { '/token': '\n' })[0] ?? '', /names an empty file: write the token itself/);
+    assert.match(problems(withFile, { '/token': 'token: abc' })[0] ?? '', /holds something else: write the token itself/);
     assert.match(problems({ ...withFile, HCLOUD_TOKEN: 'x' }, { '/token': 'y' })[0] ?? '', /both set/);
+  });
+
+  test('a token that was copied wrongly, without showing it', () => {
+    for (const wrong of ['Bearer hunter2', '"hunter2"', 'hunter2…']) {
+      assert.deepEqual(problems({ ...WORKING, HCLOUD_TOKEN: wrong }), [
+        'HCLOUD_TOKEN is not accepted: write the token itself, in one piece without spaces or quotes',
+      ]);
+    }
   });
 
   test('a kubeconfig or a CA bundle that cannot be read', () => {
