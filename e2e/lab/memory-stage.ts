@@ -14,7 +14,6 @@ import { join } from 'node:path';
 import { nodeOfIdentity } from '../../agent/contender/lease.ts';
 import { boottimeMs } from '../../agent/link/libc.ts';
 import { AgentProcess, entryPoint } from '../../test/support/agent-process.ts';
-import type { LogLine } from '../../test/support/agent-process.ts';
 import { HcloudStandIn } from '../../test/support/hcloud-api.ts';
 import { KubeApi } from '../../test/support/kube-api.ts';
 import { monotonicMs } from '../../test/support/monotonic.ts';
@@ -24,6 +23,7 @@ import type { BoundMessage } from './memory-agent.ts';
 import { FLOATING_IP } from './stage.ts';
 import type { Stage } from './stage.ts';
 import { Watcher } from './watcher.ts';
+import type { Bound } from './watcher.ts';
 
 const CLIENT_INTERVAL_MS = 20;
 const FLOATING_IP_ID = 310_077;
@@ -50,7 +50,6 @@ export interface MemoryStageOptions {
 
 export class MemoryStage implements Stage {
   readonly attempts: Attempt[] = [];
-  onLog: (node: string, line: LogLine) => void = () => undefined;
   readonly #options: MemoryStageOptions;
   readonly #kube: KubeApi;
   readonly #hcloud: HcloudStandIn;
@@ -134,7 +133,7 @@ export class MemoryStage implements Stage {
       },
     });
     child.on('message', ({ untilMs }: BoundMessage) => (place.boundUntilMs = untilMs));
-    place.agent = new AgentProcess(node, child, (line) => this.onLog(node, line));
+    place.agent = new AgentProcess(node, child);
   }
 
   async stopAgent(node: string): Promise<number | string> {
@@ -143,10 +142,6 @@ export class MemoryStage implements Stage {
 
   async killAgent(node: string): Promise<void> {
     await this.#end(node, 'SIGKILL');
-  }
-
-  isAgentRunning(node: string): boolean {
-    return this.#place(node).agent?.isRunning ?? false;
   }
 
   async startService(node: string): Promise<void> {
@@ -197,8 +192,7 @@ export class MemoryStage implements Stage {
   }
 
   boundOn(): readonly string[] {
-    const nowMs = boottimeMs();
-    return this.#places.filter(({ boundUntilMs }) => boundUntilMs > nowMs).map(({ name }) => name);
+    return this.#bound().map(({ node }) => node);
   }
 
   async role(node: string): Promise<string | null> {
@@ -225,11 +219,19 @@ export class MemoryStage implements Stage {
 
   /** What a client behind the router would find, and what must never be. */
   #look(): void {
-    const boundOn = this.boundOn();
-    this.#watcher.onSample(boundOn);
+    const bound = this.#bound();
+    this.#watcher.onSample(bound);
     const owner = this.#places.find(({ name }) => name === this.owner());
-    const isAnswered = owner !== undefined && !owner.isCut && !owner.isHanging && owner.service !== null && boundOn.includes(owner.name);
+    const isAnswered =
+      owner !== undefined && !owner.isCut && !owner.isHanging && owner.service !== null && bound.some(({ node }) => node === owner.name);
     this.attempts.push({ atMs: monotonicMs(), by: isAnswered ? owner.name : null });
+  }
+
+  #bound(): Bound[] {
+    const nowMs = boottimeMs();
+    return this.#places
+      .map(({ name, boundUntilMs }) => ({ node: name, remainingMs: boundUntilMs - nowMs }))
+      .filter(({ remainingMs }) => remainingMs > 0);
   }
 
   async #end(node: string, signal: NodeJS.Signals): Promise<number | string> {

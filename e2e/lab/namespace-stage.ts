@@ -16,13 +16,13 @@ import { HcloudStandIn } from '../../test/support/hcloud-api.ts';
 import { KubeApi } from '../../test/support/kube-api.ts';
 import { inNamespace } from '../../test/support/inside-namespace.ts';
 import { AgentProcess, entryPoint } from '../../test/support/agent-process.ts';
-import type { LogLine } from '../../test/support/agent-process.ts';
 import type { Attempt } from './client.ts';
 import { monotonicMs } from '../../test/support/monotonic.ts';
 import { ip, spawnIn } from '../../test/support/namespaces.ts';
 import { FLOATING_IP } from './stage.ts';
 import type { Stage } from './stage.ts';
 import { Watcher } from './watcher.ts';
+import type { Bound } from './watcher.ts';
 
 const FLOATING_IP_ID = 310_077;
 const ROUTER_IP = '10.77.0.1';
@@ -57,7 +57,6 @@ export interface LabOptions {
 export class NamespaceStage implements Stage {
   readonly nodes = PLACES.map(({ name }) => name);
   readonly attempts: Attempt[] = [];
-  onLog: (node: string, line: LogLine) => void = () => undefined;
   readonly kube: KubeApi;
   readonly hcloud: HcloudStandIn;
   readonly #options: LabOptions;
@@ -78,7 +77,7 @@ export class NamespaceStage implements Stage {
         name,
         inNamespace(name, () => new RouteSocket(openDatagrams())),
       );
-    this.#sampler = setInterval(() => this.#watcher.onSample(this.boundOn()), SAMPLE_MS);
+    this.#sampler = setInterval(() => this.#watcher.onSample(this.#bound()), SAMPLE_MS);
   }
 
   /** Builds the network and starts the stand-ins, the local services and the client. No agent runs yet. */
@@ -124,7 +123,7 @@ export class NamespaceStage implements Stage {
 
   startAgent(node: string): void {
     const child = spawnIn(node, entryPoint(this.#options.bundle), { env: this.#environmentOf(node), stdio: ['ignore', 'pipe', 'inherit'] });
-    this.#agents.set(node, new AgentProcess(node, child, (line) => this.onLog(node, line)));
+    this.#agents.set(node, new AgentProcess(node, child));
   }
 
   async stopAgent(node: string): Promise<number | string> {
@@ -145,10 +144,6 @@ export class NamespaceStage implements Stage {
 
   thawAgent(node: string): void {
     this.#runningAgent(node).signal('SIGCONT');
-  }
-
-  isAgentRunning(node: string): boolean {
-    return this.#agents.get(node)?.isRunning ?? false;
   }
 
   async startService(node: string): Promise<void> {
@@ -195,10 +190,7 @@ export class NamespaceStage implements Stage {
   }
 
   boundOn(): string[] {
-    return this.nodes.filter((node) => {
-      const rows = this.#sockets.get(node)?.dump(RTM_GETADDR, Buffer.alloc(8)).map(decodeAddress) ?? [];
-      return rows.some((row) => row !== null && addressText(row.bytes) === FLOATING_IP);
-    });
+    return this.#bound().map(({ node }) => node);
   }
 
   async role(node: string): Promise<string | null> {
@@ -217,6 +209,14 @@ export class NamespaceStage implements Stage {
     for (const child of this.#services.values()) child.kill('SIGKILL');
     for (const socket of this.#sockets.values()) socket.close();
     await Promise.all([this.kube.close(), this.hcloud.close()]);
+  }
+
+  #bound(): Bound[] {
+    return this.nodes.flatMap((node) => {
+      const rows = this.#sockets.get(node)?.dump(RTM_GETADDR, Buffer.alloc(8)).map(decodeAddress) ?? [];
+      const row = rows.find((each) => each !== null && addressText(each.bytes) === FLOATING_IP) ?? null;
+      return row === null ? [] : [{ node, remainingMs: row.validS * 1_000 }];
+    });
   }
 
   #environmentOf(node: string): Record<string, string> {

@@ -1,7 +1,6 @@
 /**
  * Where three agents play: the same acts run in real network namespaces and, where those cannot be had, in memory.
  */
-import type { LogLine } from '../../test/support/agent-process.ts';
 import type { Attempt } from './client.ts';
 
 export const FLOATING_IP = '203.0.113.10';
@@ -14,14 +13,11 @@ export interface Stage {
   readonly violations: readonly string[];
   /** How often everything was looked at. */
   readonly samples: number;
-  /** Told of each line that an agent logs. */
-  onLog: (node: string, line: LogLine) => void;
 
   startAgent(node: string): void;
   /** Asks an agent to end and resolves with its exit code. */
   stopAgent(node: string): Promise<number | string>;
   killAgent(node: string): Promise<void>;
-  isAgentRunning(node: string): boolean;
   startService(node: string): Promise<void>;
   /** The local service dies, or hangs: it accepts connections and answers none. */
   stopService(node: string, how: 'refuse' | 'hang'): Promise<void>;

@@ -1,8 +1,9 @@
 /**
  * Watches what must never be, whatever is done to the agents.
  *
- * Guarantees: no write to the provider is accepted from a node outside its tenure, as the Lease stand-in saw it; an
- * address is bound only on a node that holds the Lease, or held it no longer ago than a linger or a kernel lifetime lasts.
+ * Finds every write to the provider that was accepted from a node outside its tenure, and every address that is bound, or
+ * will be by its kernel lifetime, for longer after its node's tenure than a linger or a lifetime may last. Tenures are
+ * those that the Lease stand-in saw begin and end, so it knows nothing from the agents themselves.
  */
 import { nodeOfIdentity } from '../../agent/contender/lease.ts';
 import { LIFETIME_LATENESS_MS, LIFETIME_MARGIN_MS } from '../../agent/contender/settings.ts';
@@ -14,6 +15,13 @@ export interface Timings {
   readonly providerTimeoutMs: number;
 }
 
+/** The address on one node. */
+export interface Bound {
+  readonly node: string;
+  /** What the kernel still gives it; Infinity if it would stay. */
+  readonly remainingMs: number;
+}
+
 /** What travels between an agent and the stand-ins takes no longer than this. */
 const SLACK_MS = 50;
 
@@ -23,7 +31,8 @@ export class Watcher {
   readonly #timings: Timings;
   readonly #nowMs: () => number;
   #holder: { readonly node: string; readonly identity: string; readonly renewedAtMs: number; readonly renewTime: string } | null = null;
-  readonly #lastHeldAtMs = new Map<string, number>();
+  /** The latest instant of each node's tenures. */
+  readonly #heldUntilMs = new Map<string, number>();
 
   constructor(timings: Timings, nowMs: () => number) {
     this.#timings = timings;
@@ -34,7 +43,7 @@ export class Watcher {
   onLease({ spec }: StoredLease): void {
     const identity = spec.holderIdentity ?? '';
     const nowMs = this.#nowMs();
-    if (this.#holder !== null) this.#lastHeldAtMs.set(this.#holder.node, nowMs);
+    this.#noteTenure(nowMs);
     if (identity === '') {
       this.#holder = null;
     } else if (this.#holder?.identity !== identity || this.#holder.renewTime !== spec.renewTime) {
@@ -52,19 +61,26 @@ export class Watcher {
     }
   }
 
-  /** Takes in on which nodes the address is bound now. */
-  onSample(boundOn: readonly string[]): void {
+  /** Takes in where the address is bound now. */
+  onSample(boundOn: readonly Bound[]): void {
     this.samples += 1;
     const nowMs = this.#nowMs();
+    this.#noteTenure(nowMs);
     const { leaseDurationMs, providerTimeoutMs } = this.#timings;
-    if (this.#holder !== null) this.#lastHeldAtMs.set(this.#holder.node, nowMs);
-    for (const node of boundOn) {
-      const heldAtMs = this.#lastHeldAtMs.get(node);
-      const boundMs = leaseDurationMs + providerTimeoutMs + LIFETIME_MARGIN_MS + LIFETIME_LATENESS_MS;
-      if (heldAtMs === undefined) this.#report(`the address is bound on ${node}, which has never held the Lease`);
-      else if (nowMs - heldAtMs > boundMs)
-        this.#report(`the address is still bound on ${node}, ${Math.round(nowMs - heldAtMs)}ms after it held the Lease`);
+    // A lifetime is never shorter than what a linger takes; the kernel may be late to end it.
+    const longestMs = leaseDurationMs + providerTimeoutMs + LIFETIME_MARGIN_MS + LIFETIME_LATENESS_MS;
+    for (const { node, remainingMs } of boundOn) {
+      const heldUntilMs = this.#heldUntilMs.get(node);
+      const boundMs = nowMs + remainingMs - (heldUntilMs ?? 0);
+      if (heldUntilMs === undefined) this.#report(`the address is bound on ${node}, which has never held the Lease`);
+      else if (boundMs > longestMs) this.#report(`the address is bound on ${node} for longer than ${longestMs}ms after its tenure`);
     }
+  }
+
+  #noteTenure(nowMs: number): void {
+    if (this.#holder === null) return;
+    const { node, renewedAtMs } = this.#holder;
+    this.#heldUntilMs.set(node, Math.min(nowMs, renewedAtMs + this.#timings.renewDeadlineMs));
   }
 
   #report(what: string): void {

@@ -34,15 +34,11 @@ export class AgentProcess {
   readonly #child: ChildProcess;
   isRunning = true;
 
-  constructor(node: string, child: ChildProcess, onLine: (line: LogLine) => void = () => undefined) {
+  constructor(node: string, child: ChildProcess) {
     this.node = node;
     this.#child = child;
     if (child.stdout !== null) {
-      createInterface({ input: child.stdout }).on('line', (text) => {
-        const line = parseLine(text);
-        this.log.push(line);
-        onLine(line);
-      });
+      createInterface({ input: child.stdout }).on('line', (text) => this.log.push(parseLine(text)));
     }
     this.ended = new Promise((resolve) => {
       child.on('exit', (code, signal) => {
