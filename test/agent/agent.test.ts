@@ -35,7 +35,9 @@ async function served(env: Readonly<Record<string, string>> = {}): Promise<Agent
   return agent;
 }
 
-const messages = (agent: AgentProcess, level: string): string[] => agent.log.filter((line) => line.level === level).map(({ msg }) => msg);
+/** Waits for a log line: what the agent writes arrives later than what can be seen of it elsewhere. */
+const says = (agent: AgentProcess, level: string, pattern: RegExp): Promise<void> =>
+  eventually(`it says ${String(pattern)}`, () => agent.log.some((line) => line.level === level && pattern.test(line.msg)));
 
 describe('an agent', needsNamespaces(), () => {
   before(async () => {
@@ -143,7 +145,7 @@ describe('an agent', needsNamespaces(), () => {
       const agent = world.start(bundle, { NODE_OPTIONS: `--import=${encodeURI(boom)}` });
       await untilRole('serving');
       assert.equal(await agent.ended, 1);
-      assert.match(messages(agent, 'fatal')[0] ?? '', /boom/);
+      await says(agent, 'fatal', /boom/);
       assert.equal(world.rows().length, 1);
       assert.ok((world.rows()[0]?.validS ?? Infinity) <= 38);
     });
@@ -168,7 +170,7 @@ describe('an agent', needsNamespaces(), () => {
         /192\.0\.2\.77: no floating IP .*its floating IPs are 203\.0\.113\.10/.test((await world.probe('/readyz'))?.text ?? ''),
       );
       assert.equal((await world.probe('/healthz'))?.status, 200);
-      assert.match(messages(agent, 'error')[0] ?? '', /192\.0\.2\.77/);
+      await says(agent, 'error', /192\.0\.2\.77/);
       assert.equal(world.kube.lease()?.spec.holderIdentity, undefined);
     });
 
@@ -179,7 +181,7 @@ describe('an agent', needsNamespaces(), () => {
       await until('it is not ready for that reason', async () =>
         /unauthorized.*HCLOUD_TOKEN/.test((await world.probe('/readyz'))?.text ?? ''),
       );
-      assert.match(messages(agent, 'error')[0] ?? '', /create a new one/);
+      await says(agent, 'error', /create a new one/);
       assert.equal(world.rows().length, 0);
       writeFileSync(tokenFile, TOKEN);
       await untilRole('serving');
@@ -192,7 +194,7 @@ describe('an agent', needsNamespaces(), () => {
       await eventually('it wants relief', () => world.kube.lease()?.metadata.annotations?.['leasehold.dev/relief'] !== undefined);
       assert.deepEqual(JSON.parse(world.kube.lease()?.metadata.annotations?.['leasehold.dev/claim-failed'] ?? ''), ['node-a']);
       assert.match((await world.probe('/readyz'))?.text ?? '', /token_readonly/);
-      assert.match(messages(agent, 'error').join('\n'), /may only read: create one with read & write permission/);
+      await says(agent, 'error', /may only read: create one with read & write permission/);
       assert.equal((await world.status())?.role, 'claiming');
     });
 
@@ -228,7 +230,7 @@ describe('an agent', needsNamespaces(), () => {
       await until('it is not ready for that reason', async () =>
         ((await world.probe('/readyz'))?.text ?? '').includes('belongs to another program: "kube-scheduler"'),
       );
-      await eventually('it has said so', () => messages(agent, 'warn').some((text) => text.includes('name another one in LEASE_NAME')));
+      await says(agent, 'warn', /name another one in LEASE_NAME/);
       assert.equal(JSON.stringify(world.kube.lease()), before);
       assert.equal(world.rows().length, 0);
     });
@@ -266,21 +268,19 @@ describe('an agent', needsNamespaces(), () => {
       world.kube.delete();
       world.kube.tokens.set('agent-token', { may: (verb) => verb !== 'create' });
       const agent = world.start(bundle);
-      await eventually('it has said so', () =>
-        messages(agent, 'warn').some((text) => /cannot create the Lease .*403 .*grant the verb "create"/.test(text)),
-      );
+      await says(agent, 'warn', /cannot create the Lease .*403 .*grant the verb "create"/);
       assert.equal(agent.isRunning, true);
     });
   });
 
   describe('when the Kubernetes API is not as it should be', () => {
-    test('it rejects everything: the tenure ends, clients are served on, and office is taken again afterwards', async () => {
+    test('it rejects everything: the tenure ends, clients are served on, and the Lease is taken again afterwards', async () => {
       const agent = await served();
       world.kube.http.faultFor = () => ({ is: 'answer', status: 500, body: { message: 'etcd is sick' } });
       await eventually('the tenure has ended', () => agent.log.some(({ from, to }) => from === 'serving' && to === 'standby'));
       assert.equal(world.rows().length, 1);
       await until('it is not ready', async () => (await world.probe('/readyz'))?.status === 503);
-      assert.ok(messages(agent, 'warn').some((text) => text.includes('etcd is sick')));
+      await says(agent, 'warn', /etcd is sick/);
       world.kube.http.faultFor = () => null;
       await untilRole('serving');
       assert.equal(world.hcloud.writes().length, 1, 'the address never moved');
@@ -316,7 +316,7 @@ describe('an agent', needsNamespaces(), () => {
     test('an address that the administrator configured is used and stays', async () => {
       world.configure(IP);
       const agent = await served();
-      assert.ok(messages(agent, 'warn').some((text) => text.includes('never changed')));
+      await says(agent, 'warn', /never changed/);
       agent.signal('SIGTERM');
       await untilRole('leaving');
       world.hcloud.move(IP, OTHER_SERVER);
