@@ -52,6 +52,13 @@ async function leftoverMs(stage: NamespaceStage, node: string): Promise<number> 
   return monotonicMs() - sinceMs;
 }
 
+/** A node whose service comes back. A new agent, because one that has just failed stands back, longer each time. */
+async function recover(stage: NamespaceStage, node: string): Promise<void> {
+  await stage.startService(node);
+  await stage.stopAgent(node);
+  stage.startAgent(node);
+}
+
 const FAULTS: readonly Fault[] = [
   {
     name: 'holder stopped politely',
@@ -130,7 +137,7 @@ const FAULTS: readonly Fault[] = [
       await until('another node serves', movedFrom(stage, holder));
       return await nothing();
     },
-    mend: (stage, node) => stage.startService(node),
+    mend: recover,
   },
   {
     name: 'local service dies: hanging',
@@ -140,7 +147,7 @@ const FAULTS: readonly Fault[] = [
       await until('another node serves', movedFrom(stage, holder));
       return await nothing();
     },
-    mend: (stage, node) => stage.startService(node),
+    mend: recover,
   },
 ];
 
@@ -159,7 +166,6 @@ async function measureFault(stage: NamespaceStage, fault: Fault, runs: number): 
     await pause(ATTEMPT_KNOWN_MS);
     outageMs.push(totalOutageMs(findOutages(stage.attempts, startedAtMs, settledAtMs)));
     for (const [name, ms] of Object.entries(more)) (extra[name] ??= []).push(ms);
-    // A node that has just failed stands back for a moment, which would colour the next run.
     for (const node of stage.nodes)
       await until(`${node} is ready`, async () => ['serving', 'standby'].includes((await stage.role(node)) ?? ''));
   }
