@@ -4,7 +4,7 @@
  * Guarantees: whatever touches the outside (clock, chance, interface, log) is passed in. Once the contender has nothing
  * left to do, everything else ends, too.
  */
-import { asError, sleep } from './clock.ts';
+import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { kindOf } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
@@ -23,6 +23,7 @@ import { HcloudFloatingIp } from './provider/hcloud-floating-ip.ts';
 import { HcloudServerId } from './provider/hcloud-server-id.ts';
 import { createProviderHttp } from './provider/http.ts';
 import { NO_PROVIDER } from './provider/none.ts';
+import { keepPrepared } from './provider/preparation.ts';
 import { Journal } from './report/journal.ts';
 import type { Log } from './report/log.ts';
 import { StatusServer } from './report/server.ts';
@@ -49,10 +50,6 @@ export interface Agent {
   readonly stopped: Promise<void>;
 }
 
-const PREPARE_FIRST_PAUSE_MS = 1_000;
-const PREPARE_LONGEST_PAUSE_MS = 30_000;
-/** How often a provider that was fine is asked again, so that a revoked token shows before it is needed. */
-const PREPARE_AGAIN_MS = 60_000;
 /** The API counts as reachable for so long after its last answer, where no watch stands. */
 const API_SILENCE_MAX_MS = 10_000;
 /** A contender takes in at least one input a second: a loop that has stood still for so long is stuck. */
@@ -142,10 +139,15 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
         }),
     },
   });
+  let providerReason: string | null = null;
   const background = Promise.all([
     watch.run(ending.signal),
     prober.run(ending.signal),
-    keepPrepared(provider, loop, { clock, logger, signal: ending.signal }),
+    keepPrepared(provider, clock, ending.signal, ({ is, reason }, mayContend) => {
+      if (reason !== providerReason) logger[is === 'ready' ? 'info' : 'error']({ event: `provider-${is}` }, reason);
+      providerReason = reason;
+      loop.post({ type: 'provider-readiness', ready: mayContend, reason });
+    }),
   ]).catch((error: unknown) => world.onDefect(asError(error)));
   loop.start();
   return {
@@ -221,29 +223,6 @@ function withHearsay(provider: Provider, hearsay: Hearsay, clock: Clock): Provid
       return outcome;
     },
   };
-}
-
-/** Asks the provider until it is ready, and again from time to time. */
-async function keepPrepared(
-  provider: Provider,
-  loop: ContenderLoop,
-  { clock, logger, signal }: { clock: Clock; logger: Log['logger']; signal: AbortSignal },
-): Promise<void> {
-  let known: string | null = null;
-  let mayContend = false;
-  let failures = 0;
-  while (!signal.aborted) {
-    const { is, reason, ...rest } = await provider.prepare(signal);
-    if (signal.aborted) return;
-    // A provider that is out of reach for a while is no reason to leave the Lease to nobody.
-    mayContend = is === 'ready' || (mayContend && 'isPassing' in rest && rest.isPassing);
-    failures = is === 'ready' ? 0 : failures + 1;
-    if (reason !== known) logger[is === 'ready' ? 'info' : 'error']({ event: `provider-${is}` }, reason);
-    known = reason;
-    loop.post({ type: 'provider-readiness', ready: mayContend, reason });
-    const pauseMs = is === 'ready' ? PREPARE_AGAIN_MS : Math.min(PREPARE_LONGEST_PAUSE_MS, PREPARE_FIRST_PAUSE_MS * 2 ** (failures - 1));
-    await sleep(clock, pauseMs, signal).catch(() => undefined);
-  }
 }
 
 /** Configured, API and provider reachable, interface there: never the role or the verdict. */
