@@ -11,7 +11,7 @@ import type { Ask, ProbeQuestion } from './probe.ts';
 /** Makes the question for an `http(s)://` probe. */
 export function httpAsk(question: ProbeQuestion & { kind: 'http' }, userAgent: string): Ask {
   const { url, host, ca, verifyTls, expect } = question;
-  const headers = { 'user-agent': userAgent, connection: 'close', ...(host === null ? {} : { host }) };
+  const headers = { 'user-agent': userAgent, ...(host === null ? {} : { host }) };
   const tls = {
     rejectUnauthorized: verifyTls,
     ...(ca === null ? {} : { ca }),

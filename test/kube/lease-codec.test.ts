@@ -102,6 +102,12 @@ describe('what is read', () => {
     assert.deepEqual(decodeLease({ metadata })?.marks, marks);
   });
 
+  test('a reason is cut to a length that no annotation is the worse for', () => {
+    const marks = { relief: { term: TERM, cause: 'unhealthy', reason: 'x'.repeat(100_000) } } as const;
+    const { metadata } = encode({ type: 'ask', ...BOUNDS, basis: BASIS, marks }) as { metadata: object };
+    assert.equal(decodeLease({ metadata })?.marks.relief?.reason.length, 300);
+  });
+
   test('marks that make no sense count as not there', () => {
     const annotations = {
       'leasehold.dev/lease-duration': '{"uid":1}',

@@ -172,4 +172,20 @@ describe('a watch by the clock', () => {
     assert.ok(http.refused >= 8 && http.refused <= 24, `${http.refused} calls in a minute`);
     stop();
   });
+
+  test('comes back after a pause of its own choosing, so that many agents do not all come at once', async () => {
+    for (const [random, pauseMs] of [
+      [0, 100],
+      [0.5, 150],
+    ] as const) {
+      const { http, clock, stop } = start(random);
+      await clock.advance(0);
+      http.streams[0]?.end({ status: 200, retryAfterMs: null, body: '' });
+      await clock.advance(pauseMs - 1);
+      assert.equal(http.streams.length, 1);
+      await clock.advance(1);
+      assert.equal(http.streams.length, 2);
+      stop();
+    }
+  });
 });

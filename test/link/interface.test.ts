@@ -62,6 +62,11 @@ describe('INTERFACE', () => {
     assert.equal(choose('auto', '2001:db8:ffff::1', around), 'eth0');
   });
 
+  test('auto does not follow the address itself, where somebody configured it on another interface', () => {
+    const configured = { ...AROUND, addresses: [...AROUND.addresses, row(4, '203.0.113.10/32')] };
+    assert.equal(choose('auto', '203.0.113.10', configured), 'eth0');
+  });
+
   test('auto does not guess: it lists the candidates', () => {
     const twice = { ...AROUND, addresses: [...AROUND.addresses, row(3, '10.244.0.9/24')] };
     assert.equal(

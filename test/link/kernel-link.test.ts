@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { LinkUnusable } from '../../agent/link/kernel-link.ts';
 import { OUR_PROTOCOL } from '../../agent/link/kernel-link.ts';
+import { RTM_NEWADDR } from '../../agent/link/netlink.ts';
 import { NamespaceNode } from '../support/namespace-lab.ts';
 import { needsNamespaces } from '../support/namespace-test.ts';
 
@@ -32,17 +33,23 @@ describe('an address in the kernel', needsNamespaces(), () => {
     assert.doesNotMatch(shown, /tentative/);
   });
 
-  test('is never the source of the node’s own connections, also after the node’s own address went and came back', () => {
-    node.ip('addr add 10.0.0.5/24 dev eth0');
-    node.ip('route add default via 10.0.0.1');
-    node.link([IP]).bind(IP, 38_000);
-    assert.match(node.ip('route get 192.0.2.1'), /src 10\.0\.0\.5/);
-    node.ip('addr del 10.0.0.5/24 dev eth0');
-    node.ip('addr add 10.0.0.5/24 dev eth0');
-    node.ip('route replace default via 10.0.0.1');
-    assert.match(node.ip('route get 192.0.2.1'), /src 10\.0\.0\.5/);
-    assert.match(node.ip('route get 10.0.0.9'), /src 10\.0\.0\.5/);
-  });
+  for (const [as, own, gateway] of [
+    ['in a subnet', '10.0.0.5/24', '10.0.0.1'],
+    ['as a /32, as at Hetzner Cloud', '10.0.0.5/32', '172.31.1.1'],
+  ] as const) {
+    test(`is never the source of the node’s own connections, also after the node’s own address ${as} went and came back`, () => {
+      const route = `default via ${gateway} dev eth0 onlink`;
+      node.ip(`addr add ${own} dev eth0`);
+      node.ip(`route add ${route}`);
+      node.link([IP]).bind(IP, 38_000);
+      assert.match(node.ip('route get 192.0.2.1'), /src 10\.0\.0\.5/);
+      node.ip(`addr del ${own} dev eth0`);
+      node.ip(`addr add ${own} dev eth0`);
+      node.ip(`route replace ${route}`);
+      assert.match(node.ip('route get 192.0.2.1'), /src 10\.0\.0\.5/);
+      assert.match(node.ip('route get 10.0.0.9'), /src 10\.0\.0\.5/);
+    });
+  }
 
   test('is never the source of IPv6 connections either', () => {
     node.ip('addr add 2001:db8:1::5/64 dev eth0 nodad');
@@ -75,6 +82,20 @@ describe('an address in the kernel', needsNamespaces(), () => {
     link.unbind(IP);
     const [row, ...others] = node.rows(IP);
     assert.deepEqual([row?.prefixLength, row?.validS, others.length], [24, Infinity, 0]);
+  });
+
+  test('that somebody else configured between the look and the bind is theirs', () => {
+    const link = node.link([IP], {
+      through: (datagrams) => ({
+        ...datagrams,
+        send: (datagram) => {
+          if (datagram.readUInt16LE(4) === RTM_NEWADDR) node.ip(`addr add ${IP}/32 dev eth0`);
+          datagrams.send(datagram);
+        },
+      }),
+    });
+    assert.deepEqual(link.bind(IP, 60_000), { is: 'foreign', interfaceName: 'eth0' });
+    assert.equal(node.rows(IP)[0]?.validS, Infinity);
   });
 
   test('of an earlier agent is recognised by its mark and taken over', () => {
@@ -161,6 +182,18 @@ describe('the interface', needsNamespaces(), () => {
     node.link(['198.51.100.7'], { choice: { is: 'auto' } }).bind('198.51.100.7', 60_000);
     assert.equal(node.rows(IP)[0]?.label, 'eth1:lh');
     assert.equal(node.rows('198.51.100.7')[0]?.label, 'eth0:lh');
+  });
+
+  test('is not the one where an earlier agent bound the address, by itself', () => {
+    node.addInterface('eth1');
+    node.ip('addr add 10.0.0.5/24 dev eth0');
+    node.ip('route add default via 10.0.0.1');
+    node.link([`${IP}/24`], { choice: { is: 'name', name: 'eth1' } }).bind(IP, 60_000);
+    node.link([`${IP}/24`], { choice: { is: 'auto' } }).bind(IP, 60_000);
+    assert.deepEqual(
+      node.rows(IP).map(({ label }) => label),
+      ['eth0:lh'],
+    );
   });
 
   test('stays the same while the address is bound, though the node’s own address comes and goes', () => {

@@ -7,6 +7,7 @@ import { covers, HcloudFloatingIp } from '../../agent/provider/hcloud-floating-i
 import { HcloudServerId } from '../../agent/provider/hcloud-server-id.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
 import { Secret } from '../../agent/secret.ts';
+import { eventually } from '../support/eventually.ts';
 import { HcloudStandIn } from '../support/hcloud-api.ts';
 import type { HcloudOptions } from '../support/hcloud-api.ts';
 import type { Exchange } from '../support/http-stand-in.ts';
@@ -97,12 +98,10 @@ describe('a claim', () => {
   });
 
   for (const code of ['locked', 'conflict'] as const) {
-    test(`tries again quickly while the provider says ${code}`, async () => {
+    test(`tries again while the provider says ${code}`, async () => {
       hcloud.http.failNext({ is: 'answer', status: code === 'locked' ? 423 : 409, body: { error: { code, message: 'busy' } } }, isWrite, 2);
-      const startedAtMs = performance.now();
       assert.deepEqual(await claim(provider()), { is: 'confirmed' });
       assert.equal(hcloud.writes().length, 3);
-      assert.ok(performance.now() - startedAtMs < 3_000);
     });
   }
 
@@ -117,6 +116,21 @@ describe('a claim', () => {
       assert.equal(hcloud.accepted.length, 1, 'the first try moved the address');
     });
   }
+
+  test('believes the owner read back and not the action that succeeded', async () => {
+    await hcloud.close();
+    let isFirst = true;
+    await start({
+      onOwner: (ip, server) => {
+        if (server !== ME || !isFirst) return;
+        isFirst = false;
+        hcloud.move(ip, OTHER);
+      },
+    });
+    assert.deepEqual(await claim(provider()), { is: 'confirmed' });
+    assert.equal(hcloud.ownerOf(IP), ME);
+    assert.equal(hcloud.writes().length, 2);
+  });
 
   test('tries again when the action itself fails', async () => {
     hcloud.actionsEnd = 'error';
@@ -248,12 +262,23 @@ describe('IPv6', () => {
 test('several addresses are claimed at the same time', async () => {
   await hcloud.close();
   const ips = ['198.51.100.1', '198.51.100.2', '198.51.100.3'];
-  await start({ floatingIps: ips.map((ip, index) => ({ id: index + 1, ip })), actionMs: 300 });
+  await start({ floatingIps: ips.map((ip, index) => ({ id: index + 1, ip })) });
+  hcloud.actionsEnd = 'never';
   const all = provider(ips);
-  const startedAtMs = performance.now();
-  await Promise.all(ips.map((address) => claim(all, { address })));
-  const spread = hcloud.accepted.map(({ atMs }) => atMs - startedAtMs);
-  assert.ok(Math.max(...spread) - Math.min(...spread) < 300, 'none waited for the action of another');
+  const claims = ips.map((address) => claim(all, { address, deadlineMs: 2_000 }));
+  await eventually('each is asked for, though none has ended', () => hcloud.accepted.length === ips.length);
+  await Promise.all(claims);
+});
+
+test('a floating IP that was deleted is looked up anew, as it may have been made again under another number', async () => {
+  const lists = (): number => hcloud.http.exchanges.filter(({ path }) => path.startsWith('/v1/floating_ips?')).length;
+  const known = provider();
+  assert.deepEqual(await known.owner(IP, never), { is: 'other', name: `server ${OTHER}` });
+  hcloud.http.failNext({ is: 'answer', status: 404, body: { error: { code: 'not_found', message: 'gone' } } });
+  assert.equal((await known.owner(IP, never)).is, 'unknown');
+  assert.equal(lists(), 1);
+  assert.equal((await known.owner(IP, never)).is, 'other');
+  assert.equal(lists(), 2);
 });
 
 describe('preparing', () => {

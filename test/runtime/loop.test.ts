@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import { DeadlineExceeded } from '../../agent/clock.ts';
 import type { Report } from '../../agent/contender/command.ts';
-import type { ClaimOutcome, Owner, ReadOutcome, WriteOutcome } from '../../agent/contender/input.ts';
+import type { BindOutcome, ClaimOutcome, LinkView, Owner, ReadOutcome, WriteOutcome } from '../../agent/contender/input.ts';
 import type { LeaseRecord } from '../../agent/contender/lease.ts';
+import type { ContenderSettings } from '../../agent/contender/settings.ts';
 import { roleOf } from '../../agent/contender/state.ts';
 import type { ClaimTerms, LeaseStore, LeaseWrite } from '../../agent/ports.ts';
 import { ContenderLoop } from '../../agent/runtime/loop.ts';
@@ -42,14 +43,29 @@ class ScriptedStore implements LeaseStore {
   }
 }
 
+/** An interface in memory whose calls can be listened to. */
+class AudibleLink extends MemoryLink {
+  override look(): LinkView {
+    look();
+    return super.look();
+  }
+
+  override bind(address: string, lifetimeMs: number): BindOutcome {
+    bind(address);
+    return super.bind(address, lifetimeMs);
+  }
+}
+
 class ScriptedProvider {
+  onClaim: (address: string) => void = () => undefined;
   readonly claims: { terms: ClaimTerms; answer: (outcome: ClaimOutcome) => void }[] = [];
 
   owner(): Promise<Owner> {
     return Promise.resolve({ is: 'other', name: 'server 2' });
   }
 
-  claim(_: string, terms: ClaimTerms): Promise<ClaimOutcome> {
+  claim(address: string, terms: ClaimTerms): Promise<ClaimOutcome> {
+    this.onClaim(address);
     return new Promise((resolve) => {
       this.claims.push({ terms, answer: resolve });
       terms.signal.addEventListener('abort', () =>
@@ -71,8 +87,13 @@ let reports: Report[];
 let defects: Error[];
 let restarts: number;
 let loop: ContenderLoop;
+/** Called before each look and each bind. */
+let look: () => void;
+let bind: (address: string) => void;
 
 beforeEach(() => {
+  look = () => undefined;
+  bind = () => undefined;
   clock = new ManualClock();
   store = new ScriptedStore();
   provider = new ScriptedProvider();
@@ -80,16 +101,20 @@ beforeEach(() => {
   reports = [];
   defects = [];
   restarts = 0;
-  loop = new ContenderLoop(SETTINGS, {
+  open(SETTINGS);
+});
+
+function open(settings: ContenderSettings): void {
+  loop = new ContenderLoop(settings, {
     clock,
     lease: store,
     watch: { restart: () => (restarts += 1) },
-    link: new MemoryLink(node, [ADDRESS]),
+    link: new AudibleLink(node, settings.addresses),
     provider,
     report: (report) => reports.push(report),
     onDefect: (error) => defects.push(error),
   });
-});
+}
 
 /** Starts the loop, with nothing to hinder it, and lets it get as far as its first claim. */
 async function begin(): Promise<void> {
@@ -156,6 +181,33 @@ describe('the loop', () => {
     loop.post({ type: 'lease-written', request, outcome: { is: 'written', record: granted } });
     assert.equal(node.has(ADDRESS), false);
     assert.notEqual(roleOf(loop.contender), 'claiming');
+  });
+
+  test('counts an input from when it is acted upon, not from when it came: the tenure ends before a late answer is taken in', async () => {
+    await serve();
+    store.isObliging = false;
+    await clock.advance(500);
+    const renewal = store.writes.at(-1) ?? assert.fail();
+    const { sight } = store;
+    const renewed = record({ ...sight, resourceVersion: '999', renewTime: 'later' }, sight.marks);
+    // The answer would have prolonged the tenure, but waits in the mailbox while the loop is busy until that is over.
+    look = () => {
+      look = () => undefined;
+      loop.post({ type: 'lease-written', request: renewal.command.request, outcome: { is: 'written', record: renewed } });
+      clock.freeze(1_200);
+    };
+    await clock.advance(500);
+    assert.notEqual(roleOf(loop.contender), 'serving');
+  });
+
+  test('takes one input in at a time: what a call brings waits until every command of a step is carried out', async () => {
+    const calls: string[] = [];
+    const both = [ADDRESS, '203.0.113.11'];
+    open({ ...SETTINGS, addresses: both });
+    bind = (address) => calls.push(`bind ${address}`);
+    provider.onClaim = (address) => calls.push(`claim ${address}`);
+    await begin();
+    assert.deepEqual(calls, [...both.map((address) => `bind ${address}`), ...both.map((address) => `claim ${address}`)]);
   });
 
   test('tells a claim, at every moment, whether it may write', async () => {

@@ -51,7 +51,7 @@ export class ManualClock implements Clock {
       next.callback();
       await settle();
     }
-    this.#nowMs = untilMs;
+    this.#nowMs = Math.max(this.#nowMs, untilMs);
   }
 
   /** Lets time pass without firing anything: the process was frozen, or its loop stood still. */

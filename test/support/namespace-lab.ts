@@ -8,6 +8,7 @@ import { KernelLink } from '../../agent/link/kernel-link.ts';
 import { decodeAddress, RTM_GETADDR } from '../../agent/link/netlink.ts';
 import type { AddressRow } from '../../agent/link/netlink.ts';
 import { openDatagrams, RouteSocket } from '../../agent/link/route-socket.ts';
+import type { Datagrams } from '../../agent/link/route-socket.ts';
 import { inNamespace } from './inside-namespace.ts';
 import { ip } from './namespaces.ts';
 
@@ -16,6 +17,8 @@ let count = 0;
 export interface LinkOptions {
   readonly choice?: InterfaceChoice;
   readonly kernelRelease?: string;
+  /** Puts something between the link and the kernel. */
+  readonly through?: (datagrams: Datagrams) => Datagrams;
 }
 
 /** A node with `eth0`, cabled to a peer that can be unplugged. */
@@ -60,12 +63,13 @@ export class NamespaceNode {
   }
 
   /** A link inside this namespace, for addresses as a person writes them. */
-  link(addresses: readonly string[], { choice = { is: 'name', name: 'eth0' }, kernelRelease = '6.1.0' }: LinkOptions = {}): KernelLink {
+  link(addresses: readonly string[], options: LinkOptions = {}): KernelLink {
+    const { choice = { is: 'name', name: 'eth0' }, kernelRelease = '6.1.0', through = (direct: Datagrams): Datagrams => direct } = options;
     const parsed = addresses.map((text): Address => parseAddress(text) ?? raise(`${text} is no address`));
     const onNotice = (message: string): void => void this.notices.push(message);
     return inNamespace(
       this.name,
-      () => new KernelLink(new RouteSocket(openDatagrams()), { addresses: parsed, choice, kernelRelease, onNotice }),
+      () => new KernelLink(new RouteSocket(through(openDatagrams())), { addresses: parsed, choice, kernelRelease, onNotice }),
     );
   }
 
