@@ -38,7 +38,10 @@ function advanceAddress(turn: Turn, address: string): void {
       return;
     case 'leftover':
       if (office !== null) return bind(turn, address, office);
-      if (settings.kind === 'l2') return unbind(turn, address, 0);
+      if (settings.kind === 'l2') {
+        if (turn.due(state.reading.readAtMs)) unbind(turn, address, 0);
+        return;
+      }
       if (turn.draft.provider?.ready === true) readOwner(turn, address, state);
       return;
     case 'bound':
@@ -90,20 +93,29 @@ export function onBindDone(turn: Turn, address: string, outcome: BindOutcome): v
   const wasBound = state.is === 'bound';
   switch (outcome.is) {
     case 'bound':
-      if (wasBound) return turn.setAddress(address, { ...state, managed: true });
+      if (wasBound) return turn.setAddress(address, { ...state, managed: true, problem: null });
       return enterBound(turn, address, true);
     case 'foreign':
-      if (settings.kind === 'l2') {
-        return failBind(turn, address, `it is configured on ${outcome.interfaceName} by somebody else: remove it there`);
-      }
-      if (wasBound) return turn.setAddress(address, { ...state, managed: false });
+      if (settings.kind === 'l2') return refuseForeign(turn, address, outcome.interfaceName);
+      if (wasBound) return turn.setAddress(address, { ...state, managed: false, problem: null });
       turn.incident('bound-elsewhere', `it is configured on ${outcome.interfaceName} already: used as it is, never changed`, address);
       return enterBound(turn, address, false);
     case 'too-late':
       return turn.setAddress(address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
     case 'failed':
-      return failBind(turn, address, outcome.message);
+      // A refresh that failed took nothing off: what is still there is let go of like any other.
+      return wasBound ? failRefresh(turn, address, state, outcome.message) : failBind(turn, address, outcome.message);
   }
+}
+
+function failRefresh(turn: Turn, address: string, state: AddressState & { is: 'bound' }, problem: string): void {
+  turn.setAddress(address, { ...state, problem });
+  if (state.problem !== problem) turn.incident('bind-failed', problem, address);
+}
+
+/** Where nobody arbitrates, somebody else's copy of an address can neither be used nor be taken away. */
+function refuseForeign(turn: Turn, address: string, interfaceName: string): void {
+  failBind(turn, address, `it is configured on ${interfaceName} by somebody else: remove it there`);
 }
 
 function failBind(turn: Turn, address: string, problem: string): void {
@@ -116,7 +128,7 @@ function failBind(turn: Turn, address: string, problem: string): void {
 function enterBound(turn: Turn, address: string, managed: boolean): void {
   const isRouted = turn.draft.settings.kind === 'routed';
   const claim: Claim = isRouted ? { is: 'due', isFirst: true, failures: 0, atMs: turn.nowMs } : { is: 'not-needed' };
-  turn.setAddress(address, { is: 'bound', managed, claim });
+  turn.setAddress(address, { is: 'bound', managed, problem: null, claim });
 }
 
 /** Takes in what an unbind brought. */
@@ -177,12 +189,14 @@ function onAddressSeen(turn: Turn, address: string, seen: AddressView): void {
       return;
     case 'bound': {
       if (life.is !== 'holding') return;
-      if (seen.is === 'foreign') return turn.setAddress(address, { ...state, managed: false });
-      if (seen.is === 'absent') turn.incident('address-repaired', 'somebody removed it from the interface: bound again', address);
+      if (seen.is === 'foreign' && settings.kind === 'l2') return refuseForeign(turn, address, seen.interfaceName);
+      if (seen.is === 'foreign') return turn.setAddress(address, { ...state, managed: false, problem: null });
+      if (seen.is === 'absent' && state.problem === null)
+        turn.incident('address-repaired', 'somebody removed it from the interface: bound again', address);
       const untilMs = lifetimeEndMs(settings, boundBaseMs(turn, life.office));
       const remainingMs = seen.is === 'ours' ? seen.remainingMs : 0;
       // On a routed provider a refresh at every renewal would only keep the node's network daemons busy.
-      const isEnough = settings.kind === 'routed' && remainingMs > untilMs - turn.nowMs - LIFETIME_MARGIN_MS / 2;
+      const isEnough = settings.kind === 'routed' && state.problem === null && remainingMs > untilMs - turn.nowMs - LIFETIME_MARGIN_MS / 2;
       if (!isEnough) turn.command({ type: 'bind', address, untilMs, notAfterMs: life.office.tenureEndMs });
       return;
     }
@@ -232,6 +246,16 @@ export function allAddressesServe(turn: Turn): boolean {
   return Object.values(turn.draft.addresses).every(
     (state) => state.is === 'bound' && (state.claim.is === 'not-needed' || state.claim.is === 'confirmed'),
   );
+}
+
+/** What keeps a serving holder's address off its interface, or null when all are there. */
+export function missingAddress(turn: Turn): string | null {
+  for (const [address, state] of Object.entries(turn.draft.addresses)) {
+    const problem = state.is === 'absent' || state.is === 'bound' ? state.problem : null;
+    const isThere = state.is === 'bound' && turn.draft.link?.addresses[address]?.is !== 'absent';
+    if (problem !== null && !isThere) return `${address} cannot be bound: ${problem}`;
+  }
+  return null;
 }
 
 /** Why this holder's first claims cannot be made, or null while they still may be. */

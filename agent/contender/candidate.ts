@@ -13,6 +13,8 @@ import type { Turn } from './turn.ts';
 type Standby = Life & { is: 'standby' };
 
 const LONGEST_PAUSE_MS = 2_000;
+/** Losing a race is nothing unusual; losing again and again with nothing to show for it is no race. */
+const CONFLICTS_WITHOUT_PAUSE = 3;
 /** Nobody can mend a refusal by trying again soon. */
 const REFUSED_PAUSE_MS = 5_000;
 /** How long the others leave a released Lease to the candidate that asked for it. */
@@ -35,7 +37,7 @@ export function healthProblem({ verdict, link }: Pick<Contender, 'verdict' | 'li
 
 /** A new standby life that looks at the Lease at once or has nothing to find out. */
 export function standby(nowMs: number, find: 'read' | 'known'): Standby {
-  return { is: 'standby', readAtMs: find === 'read' ? nowMs : null, notBeforeMs: nowMs, failures: 0 };
+  return { is: 'standby', readAtMs: find === 'read' ? nowMs : null, notBeforeMs: nowMs, failures: 0, uncertain: null };
 }
 
 /** Does what is due for a candidate. */
@@ -51,15 +53,16 @@ export function contend(turn: Turn, life: Standby): void {
   const hindrance = hindranceOf(draft);
   const freedom = freedomOf(observation, draft.settings);
   reportHindrance(turn, freedom.is === 'foreign' ? foreignReason(freedom.holder) : hindrance);
-  if (hindrance !== null || freedom.is === 'foreign') return;
+  if (freedom.is === 'foreign') return;
   if (!turn.due(life.notBeforeMs)) return;
-  if (offerRelief(turn, observation)) return;
+  if (hindrance === null && offerRelief(turn, observation)) return;
   const freeAtMs = freedom.is === 'free' ? observation.sinceMs : freedom.atMs;
   const contendAtMs = freeAtMs + rankDelayMs(turn, observation);
   if (!turn.due(contendAtMs)) return;
+  // A node that may not contend reads, too: whether the API answers is to be known before it is needed.
   const isConfirmed = observation.confirmedAtMs !== null && observation.confirmedAtMs >= contendAtMs;
   if (freedom.is === 'free-at' && !isConfirmed) return readLease(turn);
-  acquire(turn, observation.sight, life.failures);
+  if (hindrance === null) acquire(turn, observation.sight, life.failures);
 }
 
 /** Candidates go by rank: whoever was promised the Lease first, whoever has just failed in it last. */
@@ -101,14 +104,14 @@ function acquire(turn: Turn, sight: LeaseSight, failures: number): void {
   const notAfterMs = turn.nowMs + settings.renewDeadlineMs;
   const durationMs = settings.leaseDurationMs;
   if (sight === 'absent') {
-    turn.draft.life = { is: 'acquiring', transitions: 1, uid: null, failures };
+    turn.draft.life = { is: 'acquiring', term: { uid: '', transitions: 1, holder: settings.identity }, failures };
     turn.request({ type: 'create', transitions: 1, durationMs }, notAfterMs);
     turn.reason = 'there is no Lease: creating it';
     return;
   }
   const transitions = sight.transitions + 1;
   const term = { uid: sight.uid, transitions, holder: settings.identity };
-  turn.draft.life = { is: 'acquiring', transitions, uid: sight.uid, failures };
+  turn.draft.life = { is: 'acquiring', term, failures };
   const marks = { duration: { term, durationMs }, released: null, relief: null, ask: null };
   const basis = { uid: sight.uid, resourceVersion: sight.resourceVersion };
   turn.request({ type: 'acquire', basis, transitions, durationMs, marks }, notAfterMs);
@@ -134,10 +137,11 @@ export function onCandidateRead(turn: Turn, life: Standby, sentAtMs: number, out
   const before = turn.draft.observation;
   const after = observe(before, outcome.sight, { atMs: turn.nowMs, readSentAtMs: sentAtMs });
   turn.draft.observation = after;
-  turn.draft.life = { ...life, readAtMs: null, notBeforeMs: turn.nowMs };
+  const isNews = before !== null && after.sinceMs !== before.sinceMs;
+  turn.draft.life = { ...life, readAtMs: null, notBeforeMs: turn.nowMs, failures: isNews ? 0 : life.failures, uncertain: null };
   // This read was made because time had run out for a holder (others are due at `readAtMs`). If it shows that the
   // holder lives after all, the watch, which should have shown it, has fallen silent.
-  if (life.readAtMs === null && before !== null && after.sinceMs !== before.sinceMs) turn.command({ type: 'restart-watch' });
+  if (life.readAtMs === null && isNews) turn.command({ type: 'restart-watch' });
   if (before === null) turn.reason = 'read the Lease for the first time';
 }
 
@@ -160,15 +164,24 @@ export function onAskAnswered(turn: Turn, life: Standby, outcome: WriteOutcome):
 }
 
 /** Takes in anything but success of a write that would have made this candidate the holder. */
-export function onNotAcquired(turn: Turn, failures: number, outcome: Exclude<WriteOutcome, { is: 'written' }>): void {
-  const life: Standby = { ...standby(turn.nowMs, 'read'), failures };
-  turn.draft.life = life;
+export function onNotAcquired(
+  turn: Turn,
+  { term, failures }: Life & { is: 'acquiring' },
+  outcome: Exclude<WriteOutcome, { is: 'written' }>,
+): void {
   if (outcome.is === 'conflict' || outcome.is === 'missing') {
     turn.reason = outcome.is === 'conflict' ? 'another candidate was faster' : 'the Lease was deleted meanwhile';
+    const { observation } = turn.draft;
+    // It could not be created because somebody had: should it be gone again, that is another vacancy.
+    if (term.uid === '' && observation !== null) turn.draft.observation = { ...observation, sinceMs: turn.nowMs };
+    const excess = failures - CONFLICTS_WITHOUT_PAUSE;
+    const readAtMs = turn.nowMs + (excess < 0 ? 0 : turn.pauseMs(null, excess, LONGEST_PAUSE_MS));
+    turn.draft.life = { is: 'standby', readAtMs, notBeforeMs: readAtMs, failures: failures + 1, uncertain: null };
     return;
   }
   turn.reason = outcome.message;
-  pause(turn, life, outcome);
+  const wasNotCarriedOut = outcome.is === 'unreachable' || outcome.is === 'refused' || outcome.is === 'throttled';
+  pause(turn, { ...standby(turn.nowMs, 'read'), failures, uncertain: wasNotCarriedOut ? null : term }, outcome);
 }
 
 function pause(turn: Turn, life: Standby, trouble: LeaseTrouble): void {
@@ -176,7 +189,7 @@ function pause(turn: Turn, life: Standby, trouble: LeaseTrouble): void {
   const longestMs = trouble.is === 'refused' ? REFUSED_PAUSE_MS : LONGEST_PAUSE_MS;
   const pauseMs = trouble.is === 'refused' ? REFUSED_PAUSE_MS : turn.pauseMs(trouble, life.failures, longestMs);
   const atMs = turn.nowMs + pauseMs;
-  turn.draft.life = { is: 'standby', readAtMs: atMs, notBeforeMs: atMs, failures: life.failures + 1 };
+  turn.draft.life = { ...life, readAtMs: atMs, notBeforeMs: atMs, failures: life.failures + 1 };
 }
 
 function foreignReason(holder: string): string {

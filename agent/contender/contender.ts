@@ -12,7 +12,8 @@ import type { Command } from './command.ts';
 import { beginStepDown, leave, leaveTerm, onDepartureRead, onReleased, stepDown } from './departure.ts';
 import { endTenureInTime, onHolderRead, onHolderSaw, onRenewed, serve, takeOffice } from './holder.ts';
 import type { Input, ReadOutcome, WriteOutcome } from './input.ts';
-import { observe } from './lease.ts';
+import { observe, termOf } from './lease.ts';
+import type { Observation, Term } from './lease.ts';
 import { officeTerm, roleOf } from './state.ts';
 import type { Contender } from './state.ts';
 import { Turn } from './turn.ts';
@@ -91,7 +92,7 @@ function onWriteAnswer(turn: Turn, sentAtMs: number, outcome: WriteOutcome): voi
   const { life } = turn.draft;
   if (life.is === 'acquiring') {
     if (outcome.is === 'written') takeOffice(turn, outcome.record, sentAtMs);
-    else onNotAcquired(turn, life.failures, outcome);
+    else onNotAcquired(turn, life, outcome);
   } else if (life.is === 'standby') {
     onAskAnswered(turn, life, outcome);
   } else if (life.is === 'holding') {
@@ -112,13 +113,17 @@ function onLeaseSeen(turn: Turn, input: Input & { type: 'lease-seen' }): void {
 function onShutdown(turn: Turn, reason: string): void {
   const { life, settings } = turn.draft;
   switch (life.is) {
-    case 'standby':
+    case 'standby': {
+      // A term that was lost, or that may have been granted, still names this agent: others would wait for it.
+      const term = ownTerm(turn.draft.observation, settings.identity) ?? life.uncertain;
+      if (term !== null) return leaveTerm(turn, term, reason, 'leaving');
       turn.reason = reason;
       turn.draft.life = { is: 'leaving' };
       return;
+    }
     case 'acquiring':
       // The write under way may yet make this agent the holder, so it leaves as one would.
-      return leaveTerm(turn, { uid: life.uid ?? '', transitions: life.transitions, holder: settings.identity }, reason, 'leaving');
+      return leaveTerm(turn, life.term, reason, 'leaving');
     case 'holding':
       return beginStepDown(turn, life.office, reason, 'leaving');
     case 'stepping-down':
@@ -128,6 +133,11 @@ function onShutdown(turn: Turn, reason: string): void {
     case 'stopped':
       return;
   }
+}
+
+function ownTerm(observation: Observation | null, identity: string): Term | null {
+  const term = observation === null ? null : termOf(observation.sight);
+  return term?.holder === identity ? term : null;
 }
 
 /** Does everything that is due. What one rule does may make another one due, so this goes on until nothing moves. */

@@ -150,7 +150,7 @@ function finish(turn: Turn, life: SteppingDown, reason: string, find: 'read' | '
 export function leave(turn: Turn): void {
   callOffRequest(turn);
   if (!noAddressNeedsUs(turn)) return;
-  turn.reason = 'nothing is left to do';
+  turn.reason ??= 'nothing is left to do';
   turn.draft.life = { is: 'stopped' };
   turn.command({ type: 'stop' });
 }

@@ -4,7 +4,7 @@
  * Guarantees: the tenure ends at the send time of the last good renewal + the renew deadline, and no later answer
  * revives it (rule 3); only a consistent read or the end of the tenure ends a term, never a watch event (rule 4).
  */
-import { allAddressesServe, failedFirstClaim, letGoOfAddresses } from './addresses.ts';
+import { allAddressesServe, failedFirstClaim, letGoOfAddresses, missingAddress } from './addresses.ts';
 import { healthProblem, standby } from './candidate.ts';
 import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
 import { markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
@@ -107,7 +107,8 @@ function renewOrRead(turn: Turn, office: Office): void {
 /** Wants relief when this node cannot serve, and no longer when it can. A change is put into the record at once. */
 function withRelief(turn: Turn, office: Office): Office {
   const { nowMs, draft } = turn;
-  const problem = healthProblem(draft);
+  // Before an address serves, one that cannot be bound is a claim that cannot be made (rule 10).
+  const problem = healthProblem(draft) ?? (office.servingSinceMs === null ? null : missingAddress(turn));
   const failedClaim = problem === null && office.servingSinceMs === null ? failedFirstClaim(turn) : null;
   const reason = problem ?? failedClaim;
   if (reason === null) {

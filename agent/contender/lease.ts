@@ -112,15 +112,26 @@ export function observe(
   if (sight !== 'absent' && isReleasedByItsHolder(sight, previous?.lastTerm ?? null)) {
     return { sight, sinceMs: seen.atMs, lastTerm: null, longestDurationMs: 0, confirmedAtMs };
   }
-  // A vacancy that only changes its shape (deleted, then recreated) is still the same vacancy.
-  const wasVacant = previous !== null && termOf(previous.sight) === null;
   return {
     sight,
-    sinceMs: wasVacant ? previous.sinceMs : seen.atMs,
+    sinceMs: previous !== null && isSameVacancy(previous.sight, sight) ? previous.sinceMs : seen.atMs,
     lastTerm: previous?.lastTerm ?? null,
-    longestDurationMs: previous?.longestDurationMs ?? (sight === 'absent' ? 0 : durationOf(sight)),
+    longestDurationMs: Math.max(previous?.longestDurationMs ?? 0, sight === 'absent' ? 0 : durationOf(sight)),
     confirmedAtMs,
   };
+}
+
+/** Whether nothing in two vacant sights shows that somebody has held the Lease in between. */
+function isSameVacancy(before: LeaseSight, now: LeaseSight): boolean {
+  if (termOf(before) !== null || now === 'absent') return false;
+  // Made anew by a person or by the manifests, and not held since.
+  if (before === 'absent') return wasNeverHeld(now);
+  return (
+    before.uid === now.uid &&
+    before.transitions === now.transitions &&
+    before.acquireTime === now.acquireTime &&
+    before.renewTime === now.renewTime
+  );
 }
 
 /** When this candidate may take the Lease that it observes. */
@@ -133,11 +144,11 @@ export function freedomOf(observation: Observation, settings: ContenderSettings)
   if (sight === 'absent') return afterAWholeDuration;
   // A term of this very process that has ended holds nobody up: this process knows that it no longer serves in it.
   if (sight.holder === settings.identity) return { is: 'free' };
-  const wasNeverHeld = sight.transitions === 0 && sight.acquireTime === null && sight.renewTime === null;
-  if (!sight.isOurs && !(sight.holder === '' && wasNeverHeld)) return { is: 'foreign', holder: sight.holder };
+  const isUntouched = sight.holder === '' && wasNeverHeld(sight);
+  if (!sight.isOurs && !isUntouched) return { is: 'foreign', holder: sight.holder };
   if (sight.holder !== '') return afterAWholeDuration;
   if (isReleasedByItsHolder(sight, lastTerm)) return { is: 'free' };
-  if (wasNeverHeld && lastTerm === null) return { is: 'free' };
+  if (isUntouched && lastTerm === null) return { is: 'free' };
   return afterAWholeDuration;
 }
 
@@ -152,11 +163,18 @@ function durationOf(record: LeaseRecord): number {
   return markNames(exact, termOf(record)) && exact !== null ? exact.durationMs : (record.durationMs ?? 0);
 }
 
+/** The mark is the word of the last holder that was seen, or of one that came lawfully after it without being seen. */
 function isReleasedByItsHolder(record: LeaseRecord, lastTerm: Term | null): boolean {
   const { released } = record.marks;
   if (record.holder !== '' || released === null) return false;
   if (released.uid !== record.uid || released.transitions !== record.transitions) return false;
-  return lastTerm === null || sameTerm(lastTerm, released);
+  if (lastTerm === null || sameTerm(lastTerm, released)) return true;
+  return lastTerm.uid === released.uid && lastTerm.transitions < released.transitions;
+}
+
+/** Neither times nor transitions: just created. */
+function wasNeverHeld({ transitions, acquireTime, renewTime }: LeaseRecord): boolean {
+  return transitions === 0 && acquireTime === null && renewTime === null;
 }
 
 function signOfLife(sight: LeaseSight): string {

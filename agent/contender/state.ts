@@ -46,9 +46,11 @@ export type Life =
       /** No attempt to acquire or ask before this instant. */
       readonly notBeforeMs: number;
       readonly failures: number;
+      /** A term that this contender asked for without learning whether it was granted; null once a read has told. */
+      readonly uncertain: Term | null;
     }
-  /** Has sent a write that would make it the holder. */
-  | { readonly is: 'acquiring'; readonly transitions: number; readonly uid: string | null; readonly failures: number }
+  /** Has sent a write that would make it the holder. The term's uid is '' where the Lease has yet to be created. */
+  | { readonly is: 'acquiring'; readonly term: Term; readonly failures: number }
   | { readonly is: 'holding'; readonly office: Office }
   /** Gives the office up in order (rule 5). */
   | {
@@ -114,8 +116,8 @@ export type AddressState =
   /** Bound by an earlier agent on this node; its kernel lifetime runs out by itself. */
   | { readonly is: 'leftover'; readonly reading: OwnerReading }
   | { readonly is: 'binding' }
-  /** `managed` is false where an administrator's own copy is used. */
-  | { readonly is: 'bound'; readonly managed: boolean; readonly claim: Claim }
+  /** `managed` is false where an administrator's own copy is used; `problem` says why the last refresh failed. */
+  | { readonly is: 'bound'; readonly managed: boolean; readonly problem: string | null; readonly claim: Claim }
   /** Still bound after the term, for clients that the provider still sends here; nothing is written for it. */
   | { readonly is: 'lingering'; readonly managed: boolean; readonly untilMs: number; readonly reading: OwnerReading }
   | { readonly is: 'unbinding'; readonly failures: number; readonly retryAtMs: number };
@@ -161,7 +163,7 @@ export function newContender(settings: ContenderSettings, atMs: number): Contend
     settings,
     nowMs: atMs,
     wakeAtMs: atMs,
-    life: { is: 'standby', readAtMs: atMs, notBeforeMs: atMs, failures: 0 },
+    life: { is: 'standby', readAtMs: atMs, notBeforeMs: atMs, failures: 0, uncertain: null },
     roleSinceMs: atMs,
     observation: null,
     request: null,

@@ -20,6 +20,8 @@ type RequestBody = LeaseCommand extends infer Each
 
 /** First pause after a failed request; it doubles up to the bound that the caller names. */
 const FIRST_PAUSE_MS = 100;
+/** The API server asks for a second or two. A page of a proxy that asks for an hour is not obeyed. */
+const RETRY_AFTER_MAX_MS = 5_000;
 
 export class Turn {
   readonly draft: Draft;
@@ -89,6 +91,6 @@ export class Turn {
   /** The pause before the next try after so many failures, as the last one suggests. */
   pauseMs(trouble: LeaseTrouble | null, failures: number, longestMs: number): number {
     const doubled = Math.min(longestMs, FIRST_PAUSE_MS * 2 ** Math.min(failures, 10));
-    return Math.max(doubled, trouble?.retryAfterMs ?? 0);
+    return Math.max(doubled, Math.min(RETRY_AFTER_MAX_MS, trouble?.retryAfterMs ?? 0));
   }
 }

@@ -51,7 +51,16 @@ describe('an address on a routed provider', () => {
     served.ownerIs({ is: 'other', name: 'server 2' }).serveOn(300).ownerIs({ is: 'other', name: 'server 2' });
     served.serveOn(300).ownerIs({ is: 'self' }).serveOn(5_000);
     assert.equal(served.all('claim').length, 0, 'two wrong reads and a right one are nothing');
-    served.ownerIs({ is: 'nobody' }).serveOn(300).ownerIs({ is: 'other', name: 'server 2' }).serveOn(300).ownerIs({ is: 'nobody' });
+    served.ownerIs({ is: 'nobody' }).serveOn(300);
+    assert.equal(served.all('claim').length, 0, 'and what came before the right one does not count any more');
+    served
+      .ownerIs({ is: 'self' })
+      .serveOn(30_000)
+      .ownerIs({ is: 'nobody' })
+      .serveOn(300)
+      .ownerIs({ is: 'other', name: 'server 2' })
+      .serveOn(300)
+      .ownerIs({ is: 'nobody' });
     assert.equal(served.all('claim').length, 1);
     assert.equal(served.last('claim').isFirst, false);
     assert.ok(served.incidents().includes('owner-drifted'));
@@ -69,6 +78,37 @@ describe('an address on a routed provider', () => {
     assert.equal(driver.all('bind').length, 1);
     assert.deepEqual(driver.incidents(), ['address-repaired']);
     assert.equal(driver.role, 'serving');
+  });
+
+  for (const kind of ['routed', 'l2'] as const) {
+    test(`that cannot be put back makes the holder ask for relief (${kind})`, () => {
+      const driver = new Driver({ kind }).serve().pass(500).succeed('renew').looked();
+      driver.give({ type: 'bind-done', address: ADDRESS, outcome: { is: 'failed', message: 'IPv6 is switched off there' } });
+      assert.equal(driver.last('renew').marks.relief?.cause, 'unhealthy');
+      assert.match(driver.last('renew').marks.relief?.reason ?? '', /cannot be bound: IPv6 is switched off there/);
+      driver.succeed('renew').looked().bound().lookedBound();
+      assert.deepEqual(driver.incidents(), ['address-repaired', 'bind-failed', 'relief-wanted', 'relief-withdrawn']);
+    });
+  }
+
+  test('that could not be refreshed but is still there is tried again, without troubling anybody', () => {
+    const driver = new Driver().serve().pass(500).succeed('renew').lookedBound(1_000);
+    driver
+      .give({ type: 'bind-done', address: ADDRESS, outcome: { is: 'failed', message: 'EAGAIN' } })
+      .forget()
+      .lookedBound(35_000);
+    assert.equal(driver.all('bind').length, 1, 'though its lifetime would do');
+    driver.bound().lookedBound();
+    assert.equal(driver.all('bind').length, 1);
+    assert.deepEqual(driver.incidents(), []);
+  });
+
+  test('that an administrator makes their own is used, and left where it is at the end', () => {
+    const foreign = { addresses: { [ADDRESS]: { is: 'foreign', interfaceName: 'eth0' } } } as const;
+    const driver = new Driver().serve().looked(foreign).pass(2_000).looked();
+    assert.equal(driver.address().is, 'lingering');
+    driver.pass(30_000);
+    assert.deepEqual(driver.all('bind').length + driver.all('unbind').length, 0);
   });
 
   test('is refreshed before its lifetime runs down, and not at every look', () => {
@@ -200,6 +240,12 @@ describe('after its term, an address on a routed provider', () => {
     assert.equal(driver.unbound().address().is, 'absent');
   });
 
+  test('is not unbound for two reads of another owner with another answer in between', () => {
+    const driver = lost().pass(200).ownerIs({ is: 'other', name: 'server 2' });
+    driver.pass(100).ownerIs({ is: 'self' }).pass(2_100).ownerIs({ is: 'other', name: 'server 2' });
+    assert.equal(driver.all('unbind').length, 0);
+  });
+
   test('stays while the provider still routes it here, or cannot be asked', () => {
     const driver = lost().pass(200);
     for (const owner of [{ is: 'self' }, { is: 'unknown', message: 'x' }, { is: 'nobody' }] as const) driver.ownerIs(owner).pass(2_100);
@@ -293,6 +339,21 @@ describe('an address on L2', () => {
   test('is unbound at the end of the tenure', () => {
     const driver = new Driver(l2).serve().pass(2_000);
     assert.equal(driver.all('unbind').length, 1);
+  });
+
+  test('that could not be refreshed is let go of like any other, because it may still be there', () => {
+    const driver = new Driver(l2).serve().pass(500).succeed('renew').lookedBound(1_000);
+    driver.give({ type: 'bind-done', address: ADDRESS, outcome: { is: 'failed', message: 'it did not answer in time' } });
+    assert.deepEqual(driver.incidents(), ['bind-failed']);
+    driver.forget().give({ type: 'shutdown', reason: 'asked to end by SIGTERM' });
+    assert.deepEqual(driver.types(), ['unbind']);
+  });
+
+  test('that somebody else made their own is refused, and the holder asks for relief', () => {
+    const driver = new Driver(l2).serve().looked({ addresses: { [ADDRESS]: { is: 'foreign', interfaceName: 'eth0' } } });
+    assert.deepEqual(driver.incidents(), ['bind-failed', 'relief-wanted']);
+    assert.match(driver.last('renew').marks.relief?.reason ?? '', /configured on eth0 by somebody else: remove it there/);
+    assert.equal(driver.all('unbind').length, 0);
   });
 
   test('that somebody else configured is refused', () => {

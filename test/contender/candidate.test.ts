@@ -131,9 +131,45 @@ describe('a candidate', () => {
   });
 
   test('comes back when a busy server asks it to', () => {
-    const driver = new Driver().healthy().ready().looked().answerRead({ is: 'throttled', message: '429', retryAfterMs: 7_000 }).forget();
-    assert.deepEqual(driver.pass(6_999).types(), []);
+    const driver = new Driver().healthy().ready().looked().answerRead({ is: 'throttled', message: '429', retryAfterMs: 3_000 }).forget();
+    assert.deepEqual(driver.pass(2_999).types(), []);
     assert.deepEqual(driver.pass(1).types(), ['read']);
+  });
+
+  test('does not stay away for as long as a proxy might say', () => {
+    const driver = new Driver().healthy().ready().looked();
+    driver.answerRead({ is: 'unavailable', message: '503', retryAfterMs: 3_600_000 }).forget();
+    assert.deepEqual(driver.pass(5_000).types(), ['read']);
+  });
+
+  test('waits anew when the Lease that it could not create, because somebody had, is gone again', () => {
+    const driver = new Driver().standBy('absent').pass(3_000).answerRead('absent');
+    driver.answer('create', { is: 'conflict' }).answerRead('absent').forget();
+    assert.deepEqual(driver.pass(2_999).types(), []);
+    assert.deepEqual(driver.pass(1).answerRead('absent').types(), ['read', 'create']);
+  });
+
+  test('pauses when it meets conflict after conflict though nobody takes the Lease', () => {
+    const driver = new Driver().standBy(neverHeld());
+    let rounds = 0;
+    for (; driver.role === 'acquiring' && rounds < 20; rounds += 1) {
+      driver.answer('acquire', { is: 'conflict' });
+      if (driver.contender.request !== null) driver.answerRead(neverHeld());
+    }
+    assert.equal(rounds, 4);
+    assert.deepEqual(driver.forget().pass(100).types(), ['read']);
+  });
+
+  test('that may not contend still reads a Lease that has run out, once, so that it knows whether the API answers', () => {
+    const driver = new Driver().standBy(record()).unhealthy().forget().pass(3_000);
+    assert.deepEqual(driver.types(), ['read']);
+    driver.answerRead(record()).forget().pass(60_000);
+    assert.deepEqual(driver.types(), []);
+    assert.equal(driver.role, 'standby');
+  });
+
+  test('waits for its own read for as long as a tenure may last', () => {
+    assert.equal(new Driver().healthy().ready().looked().last('read').timeoutMs, 2_000);
   });
 
   test('leaves the Lease of another program alone for ever, and says so once', () => {

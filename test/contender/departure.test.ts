@@ -105,10 +105,31 @@ describe('a candidate that is asked to end', () => {
     const driver = shutdown(new Driver().standBy());
     assert.deepEqual(driver.types(), ['read', 'stop']);
     assert.deepEqual(driver.transitions().slice(-1), ['standby → stopped']);
+    assert.equal(driver.lastTransition().reason, 'asked to end by SIGTERM');
+  });
+
+  test('releases a term that it lost in silence but that the Lease still names', () => {
+    const driver = shutdown(new Driver().serve().pass(2_000)).pass(50);
+    driver.answerRead(own(driver)).succeed('release');
+    assert.equal(driver.all('release').length, 1);
+    assert.equal(driver.role, 'leaving');
+  });
+
+  test('releases a term that it asked for without learning whether it was granted', () => {
+    const driver = new Driver().standBy(neverHeld()).answer('acquire', { is: 'unknown', message: 'time-out', retryAfterMs: null });
+    shutdown(driver).pass(50);
+    driver.answerRead(own(driver)).succeed('release');
+    assert.equal(driver.role, 'stopped');
+  });
+
+  test('releases nothing when a read has shown that its write was not carried out', () => {
+    const driver = new Driver().standBy(neverHeld()).answer('acquire', { is: 'unknown', message: 'time-out', retryAfterMs: null });
+    driver.pass(100).answerRead(record()).forget();
+    assert.deepEqual(shutdown(driver).types(), ['stop']);
   });
 
   test('waits for what still lingers', () => {
-    const driver = new Driver().serve().pass(2_000);
+    const driver = new Driver().serve().pass(2_000).answerRead(record());
     shutdown(driver);
     assert.equal(driver.role, 'leaving');
     driver.pass(30_000).unbound();
@@ -144,5 +165,16 @@ describe('on L2 a holder that steps down', () => {
     assert.deepEqual(driver.all('read'), []);
     assert.deepEqual(driver.all('release'), []);
     assert.ok(driver.incidents().includes('release-failed'));
+  });
+
+  test('stops all the same when an address cannot be unbound, and leaves it to its lifetime', () => {
+    const driver = shutdown(new Driver(l2).serve());
+    for (let round = 0; round < 100 && driver.role !== 'stopped'; round += 1) {
+      if (driver.address().is === 'unbinding')
+        driver.give({ type: 'unbind-done', address: ADDRESS, outcome: { is: 'failed', message: 'EPERM' } });
+      driver.pass(100);
+    }
+    assert.equal(driver.role, 'stopped');
+    assert.ok(driver.incidents().includes('address-left-behind'));
   });
 });

@@ -80,6 +80,27 @@ describe('when a Lease may be taken', () => {
     assert.deepEqual(freedomAfter([0, record()], [1_000, 'absent'], [2_000, 'absent']), { is: 'free-at', atMs: 4_000 });
   });
 
+  test('one whose vacancy hides a term that was not seen is free a whole duration after that showed', () => {
+    const emptied = record({ holder: '' });
+    const again = { is: 'free-at', atMs: 7_030 };
+    const since = [0, record()] as const;
+    assert.deepEqual(freedomAfter(since, [1_000, emptied], [4_030, record({ holder: '', transitions: 8 })]), again);
+    assert.deepEqual(freedomAfter(since, [1_000, emptied], [4_030, record({ holder: '', renewTime: 'later' })]), again);
+    assert.deepEqual(freedomAfter(since, [1_000, emptied], [4_030, record({ holder: '', uid: 'uid-2' })]), again);
+    assert.deepEqual(freedomAfter(since, [1_000, emptied], [4_030, 'absent']), again);
+    assert.deepEqual(freedomAfter(since, [1_000, 'absent'], [4_030, record({ holder: '', uid: 'uid-2' })]), again);
+  });
+
+  test('one whose vacancy only changed in ways that no holder changes it is waited for no longer', () => {
+    const edited = record({ holder: '', durationMs: 1_000 });
+    assert.deepEqual(freedomAfter([0, record()], [1_000, record({ holder: '' })], [2_000, edited]), { is: 'free-at', atMs: 4_000 });
+  });
+
+  test('one that was released in a later term, which was not seen, is free at once', () => {
+    const later = record({ holder: '', transitions: 8 }, { released: term({ transitions: 8, holder: 'node-c_1_2' }) });
+    assert.deepEqual(freedomAfter([0, record()], [100, later]), { is: 'free' });
+  });
+
   test('one that was deleted while held and created anew is not free at once, and the wait goes on', () => {
     assert.deepEqual(freedomAfter([0, record()], [1_000, 'absent'], [2_000, neverHeld({ uid: 'uid-2' })]), { is: 'free-at', atMs: 4_000 });
     assert.deepEqual(freedomAfter([0, record()], [1_000, neverHeld({ uid: 'uid-2' })]), { is: 'free-at', atMs: 4_000 });
