@@ -8,14 +8,14 @@ import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { kindOf } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
-import { freedomOf } from './contender/lease.ts';
-import type { Owner } from './contender/input.ts';
 import type { ContenderSettings } from './contender/settings.ts';
 import { Credentials } from './kube/credentials.ts';
 import { KubeLeaseStore } from './kube/lease-store.ts';
 import { KubeLeaseWatch } from './kube/lease-watch.ts';
 import { readProviderId } from './kube/node.ts';
 import { KubeTransport } from './kube/transport.ts';
+import { rememberingLookup } from './outbound.ts';
+import type { FindAddresses, Outbound } from './outbound.ts';
 import type { Link, Provider } from './ports.ts';
 import { askFor, Prober } from './probe/prober.ts';
 import { HcloudApi } from './provider/hcloud-api.ts';
@@ -26,6 +26,7 @@ import { NO_PROVIDER } from './provider/none.ts';
 import { keepPrepared } from './provider/preparation.ts';
 import { Journal } from './report/journal.ts';
 import type { Log } from './report/log.ts';
+import { Reachability } from './report/reachability.ts';
 import { StatusServer } from './report/server.ts';
 import { statusDocument } from './report/status.ts';
 import { ContenderLoop } from './runtime/loop.ts';
@@ -37,6 +38,7 @@ export interface AgentWorld {
   readonly random: () => number;
   readonly identity: string;
   readonly version: string;
+  readonly findAddresses: FindAddresses;
   readonly link: Link;
   readonly log: Log;
   /** Called with what should never have been thrown. The agent does nothing more after it. */
@@ -50,48 +52,26 @@ export interface Agent {
   readonly stopped: Promise<void>;
 }
 
-/** The API counts as reachable for so long after its last answer, where no watch stands. */
-const API_SILENCE_MAX_MS = 10_000;
 /** A contender takes in at least one input a second: a loop that has stood still for so long is stuck. */
 const LOOP_SILENCE_MAX_MS = 10_000;
-
-/** What the agent has last heard from the outside, for readiness and status. */
-interface Hearsay {
-  apiAnsweredAtMs: number | null;
-  apiProblem: string | null;
-  watchStands: boolean;
-  providerProblem: string | null;
-  readonly owners: Map<string, { owner: Owner; atMs: number }>;
-}
 
 /** Starts an agent. */
 export function startAgent(settings: Settings, world: AgentWorld): Agent {
   const { clock, link, log } = world;
   const { logger } = log;
-  const userAgent = `leasehold/${world.version}`;
+  const outbound = { userAgent: `leasehold/${world.version}`, lookup: rememberingLookup(world.findAddresses, clock) };
   const ending = new AbortController();
-  const hearsay: Hearsay = {
-    apiAnsweredAtMs: null,
-    apiProblem: null,
-    watchStands: false,
-    providerProblem: 'not asked yet',
-    owners: new Map(),
-  };
+  const reachability = new Reachability(clock);
   const journal = new Journal(logger, clock);
-  const transport = new KubeTransport(new Credentials(settings.kubernetes, clock), clock, userAgent);
-  const provider = withHearsay(createProvider(settings, transport, clock, userAgent), hearsay, clock);
-  const store = new KubeLeaseStore(transport, settings.lease, world.identity, clock, ({ status, message }) => {
-    if (status !== null && status < 500 && status !== 401 && status !== 403) hearsay.apiAnsweredAtMs = clock.nowMs();
-    hearsay.apiProblem = status === null ? message : status >= 500 || status === 401 || status === 403 ? `it answers ${status}` : null;
-  });
+  const transport = new KubeTransport(new Credentials(settings.kubernetes, clock), clock, outbound);
+  const provider = reachability.noting(createProvider(settings, transport, clock, outbound));
+  const store = new KubeLeaseStore(transport, settings.lease, world.identity, clock, (problem) => reachability.noteApi(problem));
   const watch = new KubeLeaseWatch(transport, settings.lease, clock, world.random, {
     onSight: (sight) => loop.post({ type: 'lease-seen', sight }),
-    onState: (stands, message) => {
-      hearsay.watchStands = stands;
-      logger.debug(
-        { event: stands ? 'watch-stands' : 'watch-broken' },
-        stands ? 'watching the Lease' : `the watch of the Lease broke: ${message}`,
-      );
+    onState: ({ stands, problem, isRefused }) => {
+      reachability.noteWatch(stands, problem);
+      const event = stands ? 'watch-stands' : 'watch-broken';
+      logger[isRefused ? 'warn' : 'debug']({ event }, stands ? 'watching the Lease' : `the watch of the Lease broke: ${problem}`);
     },
   });
   const loop: ContenderLoop = new ContenderLoop(contenderSettings(settings, world.identity), {
@@ -105,14 +85,19 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   });
   const prober = new Prober(
     settings.probes,
-    (question) => askFor(question, userAgent),
+    (question) => askFor(question, outbound),
     clock,
     (verdict) => {
-      logger[verdict.healthy ? 'info' : 'warn']({ event: 'verdict', healthy: verdict.healthy }, verdict.reason);
+      const { healthy, reason } = verdict;
+      const isNews = loop.contender.verdict?.healthy !== healthy;
+      logger[!isNews ? 'debug' : healthy ? 'info' : 'warn'](
+        { event: 'verdict', healthy },
+        healthy ? `healthy: ${reason}` : `unhealthy: ${reason}`,
+      );
       loop.post({ type: 'verdict', ...verdict });
     },
   );
-  const readinessProblems = (): readonly string[] => findReadinessProblems(loop, hearsay, clock.nowMs());
+  const readinessProblems = (): readonly string[] => reachability.problems(loop.contender);
   const server = new StatusServer({
     ...settings.listen,
     clock,
@@ -127,11 +112,12 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
         statusDocument({
           version: world.version,
           lease: { namespace: settings.lease.namespace, name: settings.lease.name },
-          provider: settings.provider.name,
+          provider: { name: settings.provider.name, problem: reachability.providerProblem },
+          watch: reachability.watch,
           contender: loop.contender,
           nowMs: clock.nowMs(),
           wallMs: clock.wallMs(),
-          owners: hearsay.owners,
+          owners: reachability.owners,
           probes: prober.status,
           readinessProblems: readinessProblems(),
           transitions: journal.transitions,
@@ -178,12 +164,12 @@ function contenderSettings(settings: Settings, identity: string): ContenderSetti
   };
 }
 
-function createProvider({ provider, addresses, nodeName }: Settings, transport: KubeTransport, clock: Clock, userAgent: string): Provider {
+function createProvider({ provider, addresses, nodeName }: Settings, transport: KubeTransport, clock: Clock, outbound: Outbound): Provider {
   switch (provider.name) {
     case 'none':
       return NO_PROVIDER;
     case 'hcloud-floating-ip': {
-      const http = createProviderHttp(clock, userAgent);
+      const http = createProviderHttp(clock, outbound);
       const serverId = new HcloudServerId(http, {
         configured: provider.serverId,
         metadataEndpoint: provider.metadataEndpoint,
@@ -198,45 +184,4 @@ function createProvider({ provider, addresses, nodeName }: Settings, transport: 
       );
     }
   }
-}
-
-/** Remembers what passes by. */
-function withHearsay(provider: Provider, hearsay: Hearsay, clock: Clock): Provider {
-  const note = (address: string, owner: Owner): void => void hearsay.owners.set(address, { owner, atMs: clock.nowMs() });
-  return {
-    kind: provider.kind,
-    prepare: async (signal) => {
-      const readiness = await provider.prepare(signal);
-      hearsay.providerProblem = readiness.is === 'ready' ? null : readiness.reason;
-      return readiness;
-    },
-    owner: async (address, signal) => {
-      const owner = await provider.owner(address, signal);
-      note(address, owner);
-      hearsay.providerProblem = owner.is === 'unknown' ? owner.message : null;
-      return owner;
-    },
-    claim: async (address, terms) => {
-      const outcome = await provider.claim(address, terms);
-      if (outcome.is === 'confirmed') note(address, { is: 'self' });
-      if (outcome.is !== 'withdrawn') hearsay.providerProblem = outcome.is === 'failed' ? outcome.message : null;
-      return outcome;
-    },
-  };
-}
-
-/** Configured, API and provider reachable, interface there: never the role or the verdict. */
-function findReadinessProblems({ contender }: ContenderLoop, hearsay: Hearsay, nowMs: number): string[] {
-  const problems: string[] = [];
-  const { apiAnsweredAtMs, apiProblem, watchStands, providerProblem } = hearsay;
-  const hasJustAnswered = apiAnsweredAtMs !== null && nowMs - apiAnsweredAtMs < API_SILENCE_MAX_MS;
-  if (apiProblem !== null && !hasJustAnswered) problems.push(`Kubernetes API: ${apiProblem}`);
-  else if (!watchStands && !hasJustAnswered) problems.push('Kubernetes API: not reached');
-  if (contender.observation !== null) {
-    const freedom = freedomOf(contender.observation, contender.settings);
-    if (freedom.is === 'foreign') problems.push(`the Lease belongs to another program: "${freedom.holder}"`);
-  }
-  if (providerProblem !== null) problems.push(`provider: ${providerProblem}`);
-  if (contender.link?.isPresent !== true) problems.push(`interface: ${contender.link?.problem ?? 'not looked at yet'}`);
-  return problems;
 }

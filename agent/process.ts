@@ -6,6 +6,7 @@
  * This is the only file that touches the process, its environment and its signals.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { constants, hostname } from 'node:os';
 import packageJson from '../package.json' with { type: 'json' };
@@ -26,7 +27,7 @@ const EXIT = { done: 0, defect: 1, unable: 77, settings: 78, signal: 128 } as co
 const { version } = packageJson;
 
 /** Opens what carries the addresses. Throws LinkUnusable where that cannot work. */
-export type OpenLink = (settings: Settings, onNotice: (message: string) => void) => Link;
+export type OpenLink = (settings: Settings, onNotice: (level: 'info' | 'warn', message: string) => void) => Link;
 
 /** Runs an agent until it has stepped down, and ends the process. */
 export function runProcess(openLink: OpenLink): void {
@@ -49,7 +50,16 @@ export function runProcess(openLink: OpenLink): void {
     logger.warn({ event: 'unknown-setting' }, `${name} is no setting of Leasehold: is it misspelt?`);
 
   const link = tryToOpen(openLink, settings, log);
-  const agent = startAgent(settings, { clock: systemClock(boottimeMs), random: Math.random, identity, version, link, log, onDefect });
+  const agent = startAgent(settings, {
+    clock: systemClock(boottimeMs),
+    random: Math.random,
+    findAddresses: (name) => lookup(name, { all: true }),
+    identity,
+    version,
+    link,
+    log,
+    onDefect,
+  });
 
   let signals = 0;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -84,7 +94,7 @@ function readSettings(): Settings {
 
 function tryToOpen(openLink: OpenLink, settings: Settings, log: Log): Link {
   try {
-    return openLink(settings, (message) => log.logger.warn({ event: 'notice' }, message));
+    return openLink(settings, (level, message) => log.logger[level]({ event: 'interface' }, message));
   } catch (error) {
     if (!(error instanceof LinkUnusable)) throw error;
     return end(log, EXIT.unable, error.message);

@@ -50,7 +50,8 @@ function advanceAddress(turn: Turn, address: string): void {
     case 'lingering':
       if (office !== null) return bind(turn, address, office);
       if (turn.due(state.untilMs)) {
-        turn.incident('linger-ended', 'the longest time that a move may take is over', address);
+        const waitedS = Math.round(settings.worstMoveMs / 1_000);
+        turn.incident('linger-expired', `taken off: no other node has taken it over within ${waitedS}s`, address);
         return endLinger(turn, address, state);
       }
       readOwner(turn, address, state);

@@ -7,12 +7,14 @@
 import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
 import { freedomOf, markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
 import type { LeaseSight, Observation } from './lease.ts';
-import type { Contender, Life } from './state.ts';
+import type { Contender, Hindrance, Life } from './state.ts';
 import type { Turn } from './turn.ts';
 
 type Standby = Life & { is: 'standby' };
 
 const LONGEST_PAUSE_MS = 2_000;
+/** How often people are told that nobody holds the Lease and this node may not. */
+const VACANCY_REMINDER_MS = 30_000;
 /** Losing a race is nothing unusual; losing again and again with nothing to show for it is no race. */
 const CONFLICTS_WITHOUT_PAUSE = 3;
 /** Nobody can mend a refusal by trying again soon. */
@@ -20,19 +22,21 @@ const REFUSED_PAUSE_MS = 5_000;
 /** How long the others leave a released Lease to the candidate that asked for it. */
 const RANK_STEP_MS = 250;
 
-/** What keeps a node from contending, in words for people; null when nothing does. */
-export function hindranceOf(contender: Pick<Contender, 'verdict' | 'link' | 'provider'>): string | null {
-  const { provider } = contender;
-  if (provider === null) return 'the provider has not been asked yet';
-  return healthProblem(contender) ?? (provider.ready ? null : provider.reason);
+/** What keeps a node from contending; null when nothing does. */
+export function hindranceOf(contender: Contender): Hindrance | null {
+  const { provider, observation, settings } = contender;
+  const freedom = observation === null ? null : freedomOf(observation, settings);
+  if (freedom?.is === 'foreign') return { about: 'lease', reason: foreignReason(freedom.holder) };
+  if (provider === null) return { about: 'provider', reason: 'the provider has not been asked yet' };
+  return healthProblem(contender) ?? (provider.ready ? null : { about: 'provider', reason: provider.reason });
 }
 
 /** What is wrong with this node's ability to serve, by its probes and its interface; null when nothing is. */
-export function healthProblem({ verdict, link }: Pick<Contender, 'verdict' | 'link'>): string | null {
-  if (verdict === null) return 'the probes have not answered yet';
-  if (!verdict.healthy) return verdict.reason;
-  if (link === null) return 'the interface has not been looked at yet';
-  return link.problem;
+export function healthProblem({ verdict, link }: Pick<Contender, 'verdict' | 'link'>): Hindrance | null {
+  if (verdict === null) return { about: 'probes', reason: 'the probes have not answered yet' };
+  if (!verdict.healthy) return { about: 'probes', reason: verdict.reason };
+  if (link === null) return { about: 'interface', reason: 'the interface has not been looked at yet' };
+  return link.problem === null ? null : { about: 'interface', reason: link.problem };
 }
 
 /** A new standby life that looks at the Lease at once or has nothing to find out. */
@@ -52,17 +56,21 @@ export function contend(turn: Turn, life: Standby): void {
   if (observation === null) return;
   const hindrance = hindranceOf(draft);
   const freedom = freedomOf(observation, draft.settings);
-  reportHindrance(turn, freedom.is === 'foreign' ? foreignReason(freedom.holder) : hindrance);
+  reportHindrance(turn, hindrance);
   if (freedom.is === 'foreign') return;
   if (!turn.due(life.notBeforeMs)) return;
   if (hindrance === null && offerRelief(turn, observation)) return;
   const freeAtMs = freedom.is === 'free' ? observation.sinceMs : freedom.atMs;
   const contendAtMs = freeAtMs + rankDelayMs(turn, observation);
-  if (!turn.due(contendAtMs)) return;
+  if (!turn.due(contendAtMs)) {
+    draft.remindAtMs = null;
+    return;
+  }
   // A node that may not contend reads, too: whether the API answers is to be known before it is needed.
   const isConfirmed = observation.confirmedAtMs !== null && observation.confirmedAtMs >= contendAtMs;
   if (freedom.is === 'free-at' && !isConfirmed) return readLease(turn);
   if (hindrance === null) acquire(turn, observation.sight, life.failures);
+  else remindOfVacancy(turn, hindrance);
 }
 
 /** Candidates go by rank: whoever was promised the Lease first, whoever has just failed in it last. */
@@ -193,16 +201,25 @@ function pause(turn: Turn, life: Standby, trouble: LeaseTrouble): void {
 }
 
 function foreignReason(holder: string): string {
-  const held = holder === '' ? 'was held' : `is held by "${holder}"`;
-  return `the Lease ${held} by another program and bears no mark of Leasehold: name another one in LEASE_NAME, or delete it`;
+  const held = holder === '' ? 'was held by another program' : `is held by another program, "${holder}"`;
+  return `the Lease ${held}: delete it, or name another one in LEASE_NAME and in the resourceNames of the Role`;
 }
 
-function reportHindrance(turn: Turn, hindrance: string | null): void {
+function reportHindrance(turn: Turn, hindrance: Hindrance | null): void {
   const { draft } = turn;
   const isStarting = draft.verdict === null || draft.link === null || draft.provider === null;
-  if (isStarting || draft.reportedHindrance === hindrance) return;
-  const before = draft.reportedHindrance;
-  draft.reportedHindrance = hindrance;
-  if (hindrance !== null) turn.incident('hindered', hindrance);
-  else if (before !== null) turn.incident('unhindered', 'nothing hinders this node from taking over any more');
+  if (isStarting || draft.reportedHindrance === (hindrance?.about ?? null)) return;
+  draft.reportedHindrance = hindrance?.about ?? null;
+  if (hindrance === null) turn.incident('unhindered', 'nothing hinders this node from taking over any more');
+  else turn.incident('hindered', `not contending: ${hindrance.reason}`);
+}
+
+/** Nobody holds the Lease, so clients may be without an answer: that is worth more than one line. */
+function remindOfVacancy(turn: Turn, { reason }: Hindrance): void {
+  const { draft, nowMs } = turn;
+  draft.remindAtMs ??= nowMs + VACANCY_REMINDER_MS;
+  if (!turn.due(draft.remindAtMs)) return;
+  turn.incident('vacant', `nobody holds the Lease, and this node does not take it: ${reason}`);
+  draft.remindAtMs = nowMs + VACANCY_REMINDER_MS;
+  turn.due(draft.remindAtMs);
 }

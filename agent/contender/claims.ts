@@ -73,29 +73,30 @@ export function onClaimDone(turn: Turn, address: string, attempt: number, outcom
 
 function confirmedClaim(nowMs: number): Claim {
   const [firstMs = 0] = EARLY_VERIFICATIONS_MS;
-  return { is: 'confirmed', sinceMs: nowMs, verified: 0, foreignReads: 0, attempt: null, readAtMs: nowMs + firstMs };
+  return { is: 'confirmed', sinceMs: nowMs, verified: 0, isUnknown: false, foreignReads: 0, attempt: null, readAtMs: nowMs + firstMs };
 }
 
 /** Takes in what a verification of a confirmed claim showed. */
 export function onVerified(turn: Turn, address: string, claim: Claim & { is: 'confirmed' }, owner: Owner): void {
   const { nowMs } = turn;
+  if (claim.isUnknown && owner.is !== 'unknown') turn.incident('owner-known', 'the provider can be asked again', address);
   switch (owner.is) {
     case 'self': {
       const verified = claim.verified + 1;
       const earlyMs = EARLY_VERIFICATIONS_MS[verified];
       const readAtMs = earlyMs === undefined ? nowMs + turn.draft.settings.verifyIntervalMs : Math.max(nowMs, claim.sinceMs + earlyMs);
-      return setClaim(turn, address, { ...claim, verified, foreignReads: 0, attempt: null, readAtMs });
+      return setClaim(turn, address, { ...claim, verified, isUnknown: false, foreignReads: 0, attempt: null, readAtMs });
     }
     case 'unknown': {
       turn.incident('owner-unknown', `cannot read where the provider routes it: ${owner.message}`, address);
       const readAtMs = nowMs + Math.min(UNKNOWN_OWNER_PAUSE_MS, turn.draft.settings.verifyIntervalMs);
-      return setClaim(turn, address, { ...claim, attempt: null, readAtMs });
+      return setClaim(turn, address, { ...claim, isUnknown: true, attempt: null, readAtMs });
     }
     case 'other':
     case 'nobody': {
       const foreignReads = claim.foreignReads + 1;
       if (foreignReads < FOREIGN_READS_TO_BELIEVE) {
-        return setClaim(turn, address, { ...claim, foreignReads, attempt: null, readAtMs: nowMs + REREAD_PAUSE_MS });
+        return setClaim(turn, address, { ...claim, isUnknown: false, foreignReads, attempt: null, readAtMs: nowMs + REREAD_PAUSE_MS });
       }
       const whom = owner.is === 'other' ? `to ${owner.name}` : 'nowhere';
       turn.incident('owner-drifted', `the provider routes it ${whom}, though this node holds the Lease: claiming it again`, address);

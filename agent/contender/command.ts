@@ -84,6 +84,7 @@ export type Report =
 export type Incident =
   | 'hindered'
   | 'unhindered'
+  | 'vacant'
   | 'lease-trouble'
   | 'lease-trouble-over'
   | 'relief-wanted'
@@ -95,8 +96,10 @@ export type Incident =
   | 'address-repaired'
   | 'address-left-behind'
   | 'linger-ended'
+  | 'linger-expired'
   | 'claim-failed'
   | 'claim-confirmed'
   | 'owner-drifted'
   | 'owner-unknown'
+  | 'owner-known'
   | 'release-failed';

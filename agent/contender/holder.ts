@@ -108,7 +108,7 @@ function renewOrRead(turn: Turn, office: Office): void {
 function withRelief(turn: Turn, office: Office): Office {
   const { nowMs, draft } = turn;
   // Before an address serves, one that cannot be bound is a claim that cannot be made (rule 10).
-  const problem = healthProblem(draft) ?? (office.servingSinceMs === null ? null : missingAddress(turn));
+  const problem = healthProblem(draft)?.reason ?? (office.servingSinceMs === null ? null : missingAddress(turn));
   const failedClaim = problem === null && office.servingSinceMs === null ? failedFirstClaim(turn) : null;
   const reason = problem ?? failedClaim;
   if (reason === null) {
@@ -117,8 +117,8 @@ function withRelief(turn: Turn, office: Office): Office {
     return { ...office, relief: null, renewAtMs: nowMs };
   }
   const cause: Relief['cause'] = problem === null ? 'claim-failed' : 'unhealthy';
-  if (office.relief?.cause === cause) return office;
-  turn.incident('relief-wanted', reason);
+  if (office.relief?.cause === cause) return { ...office, relief: { ...office.relief, reason } };
+  turn.incident('relief-wanted', `asking to be relieved: ${reason}`);
   const { node } = draft.settings;
   const claimFailed = cause === 'claim-failed' && !office.claimFailed.includes(node) ? [...office.claimFailed, node] : office.claimFailed;
   const relief = { cause, reason, sinceMs: nowMs, remindAtMs: nowMs + UNRELIEVED_REMINDER_MS };

@@ -64,6 +64,8 @@ export interface LinkView {
   readonly problem: string | null;
   /** Whether there is an interface at all that addresses could be bound to. */
   readonly isPresent: boolean;
+  /** The name of the interface chosen for each address; no entry where there is none. */
+  readonly interfaces: Readonly<Record<string, string>>;
   readonly addresses: Readonly<Record<string, AddressView>>;
 }
 

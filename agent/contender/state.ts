@@ -32,9 +32,17 @@ export interface Contender {
   /** The term whose holder this candidate has asked to step down. */
   readonly asked: Term | null;
   /** What was last reported as keeping this candidate from contending. */
-  readonly reportedHindrance: string | null;
+  readonly reportedHindrance: Hindrance['about'] | null;
+  /** When people are told again that nobody holds the Lease and this node may not; null while that is not so. */
+  readonly remindAtMs: number | null;
   /** What was last reported as wrong with requests about the Lease. */
   readonly reportedTrouble: string | null;
+}
+
+/** What keeps a node from contending, in words for people. */
+export interface Hindrance {
+  readonly about: 'probes' | 'interface' | 'provider' | 'lease';
+  readonly reason: string;
 }
 
 export type Life =
@@ -142,6 +150,8 @@ export type Claim =
       readonly sinceMs: number;
       /** How many of the early verifications are done. */
       readonly verified: number;
+      /** Whether the last read brought no answer. */
+      readonly isUnknown: boolean;
       readonly foreignReads: number;
       readonly attempt: number | null;
       readonly readAtMs: number;
@@ -176,6 +186,7 @@ export function newContender(settings: ContenderSettings, atMs: number): Contend
     standBack: { healthFailures: 0, claimFailures: 0, untilMs: null, claimUntilMs: null },
     asked: null,
     reportedHindrance: null,
+    remindAtMs: null,
     reportedTrouble: null,
   };
 }

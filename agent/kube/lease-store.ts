@@ -14,8 +14,8 @@ import type { LeaseName } from './lease-codec.ts';
 import { KubeTrouble } from './transport.ts';
 import type { KubeAnswer, KubeHttp } from './transport.ts';
 
-/** Told of every exchange, so that reachability and request counts can be shown. */
-export type KubeObserver = (exchange: { readonly verb: string; readonly status: number | null; readonly message: string }) => void;
+/** Told how every exchange ended: null if it was answered as it should be, else the problem in words. */
+export type KubeObserver = (problem: string | null) => void;
 
 export class KubeLeaseStore implements LeaseStore {
   readonly #http: KubeHttp;
@@ -39,9 +39,9 @@ export class KubeLeaseStore implements LeaseStore {
     if ('is' in answer) return answer;
     if (answer.status === 200) {
       const record = decodeLease(parseJson(answer.body));
-      return record === null ? this.#nonsense('get') : { is: 'read', sight: record };
+      return record === null ? this.#nonsense('get') : this.#well({ is: 'read', sight: record });
     }
-    return isMissing(answer, this.#lease) ? { is: 'read', sight: 'absent' } : this.#trouble('get', answer);
+    return isMissing(answer, this.#lease) ? this.#well({ is: 'read', sight: 'absent' }) : this.#trouble('get', answer);
   }
 
   async write(command: LeaseWrite, signal: AbortSignal): Promise<WriteOutcome> {
@@ -61,23 +61,26 @@ export class KubeLeaseStore implements LeaseStore {
     if ('is' in answer) return answer;
     if (answer.status === 200 || answer.status === 201) {
       const record = decodeLease(parseJson(answer.body));
-      return record === null ? this.#nonsense(verb) : { is: 'written', record };
+      return record === null ? this.#nonsense(verb) : this.#well({ is: 'written', record });
     }
-    if (answer.status === 409 || isUidConflict(answer)) return { is: 'conflict' };
-    return isMissing(answer, this.#lease) && !isCreation ? { is: 'missing' } : this.#trouble(verb, answer);
+    if (answer.status === 409 || isUidConflict(answer)) return this.#well({ is: 'conflict' });
+    return isMissing(answer, this.#lease) && !isCreation ? this.#well({ is: 'missing' }) : this.#trouble(verb, answer);
   }
 
   async #exchange(verb: string, request: () => Promise<KubeAnswer>): Promise<KubeAnswer | LeaseTrouble> {
     try {
-      const answer = await request();
-      this.#observe({ verb, status: answer.status, message: '' });
-      return answer;
+      return await request();
     } catch (error) {
       const kind = error instanceof KubeTrouble ? error.kind : 'unreachable';
       const message = `${this.#what(verb)}: ${asError(error).message}`;
-      this.#observe({ verb, status: null, message });
+      if (kind !== 'aborted') this.#observe(message);
       return { is: kind, message, retryAfterMs: null };
     }
+  }
+
+  #well<Outcome>(outcome: Outcome): Outcome {
+    this.#observe(null);
+    return outcome;
   }
 
   #what(verb: string): string {
@@ -85,13 +88,16 @@ export class KubeLeaseStore implements LeaseStore {
   }
 
   #nonsense(verb: string): LeaseTrouble {
-    return { is: 'unavailable', message: `${this.#what(verb)}: the answer is not a Lease`, retryAfterMs: null };
+    const message = `${this.#what(verb)}: the answer is not a Lease`;
+    this.#observe(message);
+    return { is: 'unavailable', message, retryAfterMs: null };
   }
 
   #trouble(verb: string, answer: KubeAnswer): LeaseTrouble {
     const said = stringAt(parseJson(answer.body), 'message') ?? 'no explanation';
     const message = `${this.#what(verb)}: ${answer.status} ${said}${advice(answer.status, verb)}`;
     const { retryAfterMs } = answer;
+    this.#observe(answer.status === 429 ? null : message);
     if (answer.status === 429) return { is: 'throttled', message, retryAfterMs };
     const isRefusal = answer.status >= 400 && answer.status < 500 && ![404, 408, 410].includes(answer.status);
     return { is: isRefusal ? 'refused' : 'unavailable', message, retryAfterMs };
@@ -120,8 +126,9 @@ function isUidConflict(answer: KubeAnswer): boolean {
   return causes.some((cause) => stringAt(cause, 'field') === 'metadata.uid');
 }
 
-function advice(status: number, verb: string): string {
+/** What a person can do about a refusal. */
+export function advice(status: number, verb: string): string {
   if (status === 401) return '; the credentials are not accepted: check the service account or the kubeconfig';
-  if (status === 403) return `; grant the verb "${verb}" on it: apply the Role in manifests/base`;
+  if (status === 403) return `; grant the verb "${verb}" on it: apply the Role in manifests/base, with this Lease in its resourceNames`;
   return '';
 }

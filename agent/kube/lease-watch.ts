@@ -5,14 +5,14 @@
  * jittered pauses, and holds a stream that has gone silent for dead. It never ends by itself, and what it misses the
  * contender's own timers find later.
  */
-import { asError, sleep } from '../clock.ts';
+import { sleep } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import type { LeaseSight } from '../contender/lease.ts';
 import { at, integerAt, listAt, parseJson, stringAt } from '../json.ts';
 import type { LeaseWatch } from '../ports.ts';
 import { decodeLease } from './lease-codec.ts';
 import type { LeaseName } from './lease-codec.ts';
-import { leasesPath } from './lease-store.ts';
+import { advice, leasesPath } from './lease-store.ts';
 import { KubeTrouble } from './transport.ts';
 import type { KubeAnswer, KubeHttp } from './transport.ts';
 
@@ -29,8 +29,16 @@ const GOOD_MS = 5_000;
 
 export interface WatchEvents {
   readonly onSight: (sight: LeaseSight) => void;
-  /** Told once when the watch stands and once when it has broken; `message` says why it broke. */
-  readonly onState: (stands: boolean, message: string) => void;
+  /** Told when the watch stands, when it has broken, and when the reason for its not standing changes. */
+  readonly onState: (state: WatchState) => void;
+}
+
+export interface WatchState {
+  readonly stands: boolean;
+  /** Why it does not stand; '' while it does. */
+  readonly problem: string;
+  /** The server does not let this agent watch: a person must act. */
+  readonly isRefused: boolean;
 }
 
 export class KubeLeaseWatch implements LeaseWatch {
@@ -40,7 +48,7 @@ export class KubeLeaseWatch implements LeaseWatch {
   readonly #random: () => number;
   readonly #events: WatchEvents;
   #resourceVersion: string | null = null;
-  #stands = false;
+  #state: WatchState = { stands: false, problem: '', isRefused: false };
   /** Aborted to restart at once. */
   #attempt = new AbortController();
 
@@ -61,7 +69,8 @@ export class KubeLeaseWatch implements LeaseWatch {
       this.#attempt = new AbortController();
       const startedAtMs = this.#clock.nowMs();
       const problem = await this.#once(this.#attempt.signal);
-      this.#setState(false, problem ?? 'ended by the server');
+      const isRefused = problem instanceof WatchTrouble && problem.isRefused;
+      this.#setState({ stands: false, problem: problem?.message ?? 'the server has ended it', isRefused });
       const wasGood = this.#clock.nowMs() - startedAtMs >= GOOD_MS;
       failures = problem === null || wasGood ? 0 : failures + 1;
       if (!signal.aborted) await this.#pause(failures);
@@ -75,7 +84,7 @@ export class KubeLeaseWatch implements LeaseWatch {
   }
 
   /** One list, if there is nothing to resume from, and one watch. Returns what went wrong, if anything. */
-  async #once(signal: AbortSignal): Promise<string | null> {
+  async #once(signal: AbortSignal): Promise<WatchTrouble | KubeTrouble | null> {
     try {
       if (this.#resourceVersion === null) await this.#list(signal);
       const answer = await this.#http.stream({
@@ -88,19 +97,19 @@ export class KubeLeaseWatch implements LeaseWatch {
         timeoutMs: CONNECT_TIMEOUT_MS,
         idleMs: IDLE_MS,
         signal,
-        onOpen: () => this.#setState(true, ''),
+        onOpen: () => this.#setState({ stands: true, problem: '', isRefused: false }),
         onLine: (line) => this.#onLine(line),
       });
       return answer.status === 200 ? null : this.#onRefused('watch', answer);
     } catch (error) {
       if (!(error instanceof KubeTrouble) && !(error instanceof WatchTrouble)) throw error;
-      return asError(error).message;
+      return error;
     }
   }
 
   async #list(signal: AbortSignal): Promise<void> {
     const answer = await this.#http.request({ method: 'GET', path: this.#path({}), timeoutMs: CONNECT_TIMEOUT_MS, signal });
-    if (answer.status !== 200) throw new WatchTrouble(this.#onRefused('list', answer));
+    if (answer.status !== 200) throw this.#onRefused('list', answer);
     const list = parseJson(answer.body);
     const items = listAt(list, 'items');
     if (items === undefined) throw new WatchTrouble('the list of Leases is not one');
@@ -125,11 +134,13 @@ export class KubeLeaseWatch implements LeaseWatch {
     if (record !== null) this.#events.onSight(record);
   }
 
-  #onRefused(verb: string, answer: KubeAnswer): string {
+  #onRefused(verb: string, answer: KubeAnswer): WatchTrouble {
     // 410: the server has forgotten that far back. Anything else that is refused may be about what was remembered, too.
     this.#resourceVersion = null;
     const said = stringAt(parseJson(answer.body), 'message') ?? 'no explanation';
-    return `cannot ${verb} the Lease ${this.#lease.namespace}/${this.#lease.name}: ${answer.status} ${said}`;
+    const { status } = answer;
+    const what = `cannot ${verb} the Lease ${this.#lease.namespace}/${this.#lease.name}`;
+    return new WatchTrouble(`${what}: ${status} ${said}${advice(status, verb)}`, status === 401 || status === 403);
   }
 
   async #pause(failures: number): Promise<void> {
@@ -141,10 +152,10 @@ export class KubeLeaseWatch implements LeaseWatch {
     }
   }
 
-  #setState(stands: boolean, message: string): void {
-    if (this.#stands === stands) return;
-    this.#stands = stands;
-    this.#events.onState(stands, message);
+  #setState(state: WatchState): void {
+    const isNews = state.stands !== this.#state.stands || state.problem !== this.#state.problem;
+    this.#state = state;
+    if (isNews) this.#events.onState(state);
   }
 
   #path(query: Readonly<Record<string, string>>): string {
@@ -155,4 +166,10 @@ export class KubeLeaseWatch implements LeaseWatch {
 
 class WatchTrouble extends Error {
   override readonly name = 'WatchTrouble';
+  readonly isRefused: boolean;
+
+  constructor(message: string, isRefused = false) {
+    super(message);
+    this.isRefused = isRefused;
+  }
 }

@@ -7,8 +7,10 @@
  */
 import http from 'node:http';
 import https from 'node:https';
+import type { LookupFunction } from 'node:net';
 import { asError, DeadlineExceeded, withDeadline } from '../clock.ts';
 import type { Clock, Timer } from '../clock.ts';
+import type { Outbound } from '../outbound.ts';
 import type { ApiAccess, Credentials } from './credentials.ts';
 
 export interface KubeCall {
@@ -67,12 +69,14 @@ export class KubeTransport implements KubeHttp {
   readonly #credentials: Credentials;
   readonly #clock: Clock;
   readonly #userAgent: string;
+  readonly #lookup: LookupFunction;
   #agent: { readonly agent: Agent; readonly access: ApiAccess } | null = null;
 
-  constructor(credentials: Credentials, clock: Clock, userAgent: string) {
+  constructor(credentials: Credentials, clock: Clock, { userAgent, lookup }: Outbound) {
     this.#credentials = credentials;
     this.#clock = clock;
     this.#userAgent = userAgent;
+    this.#lookup = lookup;
   }
 
   async request(call: KubeCall): Promise<KubeAnswer> {
@@ -139,6 +143,7 @@ export class KubeTransport implements KubeHttp {
     const options: https.RequestOptions = {
       method,
       agent: this.#agentFor(access),
+      lookup: this.#lookup,
       host: server.hostname.replace(/^\[|\]$/g, ''),
       port: server.port === '' ? (isHttps ? 443 : 80) : server.port,
       path: server.pathname.replace(/\/$/, '') + path,

@@ -23,14 +23,14 @@ import {
   AF_INET6,
   AF_UNSPEC,
   decodeAddress,
-  decodeDefaultRoute,
+  decodeDefaultRoutes,
   decodeLink,
   encodeAddress,
   encodeAttribute,
   IFA_F_NODAD,
   IFA_F_NOPREFIXROUTE,
   IFA_LOCAL,
-  linkDumpBody,
+  linkRequestBody,
   NLM_F_CREATE,
   NLM_F_EXCL,
   NLM_F_REPLACE,
@@ -58,8 +58,8 @@ export interface KernelLinkOptions {
   readonly choice: InterfaceChoice;
   /** The kernel's release, such as `6.1.0-18-amd64` (uname(2)). */
   readonly kernelRelease: string;
-  /** Told once of each thing that is done otherwise than it was asked for. */
-  readonly onNotice: (message: string) => void;
+  /** Told once of each choice that is made (`info`), and of each thing that is done otherwise than asked for (`warn`). */
+  readonly onNotice: (level: 'info' | 'warn', message: string) => void;
 }
 
 /** What keeps the link from working at all, found at start. */
@@ -89,16 +89,21 @@ export class KernelLink implements Link {
   look(): LinkView {
     try {
       const rows = this.#rows();
-      const links = this.#links();
-      const choices = this.#options.addresses.map((address) => this.#choose(address, rows, links));
-      const problems = choices.map(problemOf).filter((problem) => problem !== null);
+      const choices = this.#options.addresses.map((address) => this.#choose(address, rows));
+      const problems = choices.map((chosen, index) => problemOf(chosen, this.#options.addresses[index])).filter((each) => each !== null);
       return {
         problem: problems[0] ?? null,
         isPresent: choices.every(({ is }) => is === 'chosen'),
-        addresses: Object.fromEntries(this.#options.addresses.map((address) => [address.text, this.#view(address, rows, links)])),
+        interfaces: Object.fromEntries(
+          this.#options.addresses.flatMap(({ text }, index) => {
+            const chosen = choices[index];
+            return chosen?.is === 'chosen' ? [[text, chosen.link.name]] : [];
+          }),
+        ),
+        addresses: Object.fromEntries(this.#options.addresses.map((address) => [address.text, this.#view(address, rows)])),
       };
     } catch (error) {
-      return { problem: `the kernel does not list its interfaces: ${explain(error, '')}`, isPresent: false, addresses: {} };
+      return { problem: `the kernel does not list its interfaces: ${explain(error, '')}`, isPresent: false, interfaces: {}, addresses: {} };
     }
   }
 
@@ -112,12 +117,12 @@ export class KernelLink implements Link {
     }
     let interfaceName = '';
     try {
+      if (this.#refresh(address, lifetimeS)) return { is: 'bound' };
       const rows = this.#rows();
-      const links = this.#links();
-      const chosen = this.#choose(address, rows, links);
+      const chosen = this.#choose(address, rows);
       if (chosen.is === 'problem') return { is: 'failed', message: chosen.problem };
       interfaceName = chosen.link.name;
-      return this.#bindOn(chosen.link, address, lifetimeS, rows, links);
+      return this.#bindOn(chosen.link, address, lifetimeS, rows);
     } catch (error) {
       return { is: 'failed', message: `cannot bind ${text} to ${interfaceName}: ${explain(error, interfaceName)}` };
     }
@@ -136,7 +141,18 @@ export class KernelLink implements Link {
     this.#socket.close();
   }
 
-  #bindOn(link: LinkRow, address: Address, lifetimeS: number, rows: readonly AddressRow[], links: readonly LinkRow[]): BindOutcome {
+  /** The common case, which is to cost little however many interfaces there are: ours is where it belongs. */
+  #refresh(address: Address, lifetimeS: number): boolean {
+    const index = this.#chosen.get(address.text);
+    if (index === undefined) return false;
+    const link = this.#link(index);
+    const row = this.#rows(address, index).find((each) => this.#isOurs(each) && addressText(each.bytes) === address.text);
+    if (link === null || row === undefined) return false;
+    this.#set(link, { ...address, prefixLength: row.prefixLength }, lifetimeS, NLM_F_REPLACE);
+    return true;
+  }
+
+  #bindOn(link: LinkRow, address: Address, lifetimeS: number, rows: readonly AddressRow[]): BindOutcome {
     const copies = rows.filter((row) => addressText(row.bytes) === address.text);
     const ours = copies.filter((row) => this.#isOurs(row));
     const [here] = ours.filter(({ interfaceIndex }) => interfaceIndex === link.index);
@@ -147,7 +163,7 @@ export class KernelLink implements Link {
       return { is: 'bound' };
     }
     const foreign = copies.find((row) => !this.#isOurs(row));
-    if (foreign !== undefined) return { is: 'foreign', interfaceName: nameOf(foreign.interfaceIndex, links) };
+    if (foreign !== undefined) return { is: 'foreign', interfaceName: this.#nameOf(foreign.interfaceIndex) };
     try {
       this.#set(link, this.#withSafePrefix(address, link, rows), lifetimeS, NLM_F_CREATE | NLM_F_EXCL);
       return { is: 'bound' };
@@ -173,6 +189,7 @@ export class KernelLink implements Link {
     );
     if (neighbour === undefined) return address;
     this.#notice(
+      'warn',
       `${address.text}/${address.prefixLength} is bound as a /32: ${link.name} has ${addressText(neighbour.bytes)}/${neighbour.prefixLength}, ` +
         'and the kernel would remove the two together',
     );
@@ -205,25 +222,28 @@ export class KernelLink implements Link {
     }
   }
 
-  #view(address: Address, rows: readonly AddressRow[], links: readonly LinkRow[]): AddressView {
+  #view(address: Address, rows: readonly AddressRow[]): AddressView {
     const copies = rows.filter((row) => addressText(row.bytes) === address.text);
     const ours = copies.find((row) => this.#isOurs(row));
     if (ours !== undefined) return { is: 'ours', remainingMs: ours.validS * 1_000 };
     const [foreign] = copies;
-    return foreign === undefined ? { is: 'absent' } : { is: 'foreign', interfaceName: nameOf(foreign.interfaceIndex, links) };
+    return foreign === undefined ? { is: 'absent' } : { is: 'foreign', interfaceName: this.#nameOf(foreign.interfaceIndex) };
   }
 
-  #choose(address: Address, rows: readonly AddressRow[], links: readonly LinkRow[]): Chosen {
+  #choose(address: Address, rows: readonly AddressRow[]): Chosen {
     const index = this.#chosen.get(address.text);
-    const kept = links.find((link) => link.index === index);
-    if (kept !== undefined) return { is: 'chosen', link: kept };
+    const kept = index === undefined ? null : this.#link(index);
+    if (kept !== null) return { is: 'chosen', link: kept };
     const addresses = rows.filter((row) => !this.#isOurs(row));
-    const chosen = chooseInterface(this.#options.choice, address, { links, addresses, routes: this.#routes() });
+    const chosen = chooseInterface(this.#options.choice, address, { links: this.#links(), addresses, routes: this.#routes() });
     if (chosen.is === 'chosen' && !this.#marksByProtocol && labelFor(chosen.link.name) === null) {
       const problem = `the name ${chosen.link.name} leaves no room for Leasehold's label, the only mark that Linux ${this.#options.kernelRelease} knows: rename the interface`;
       return { is: 'problem', problem };
     }
-    if (chosen.is === 'chosen') this.#chosen.set(address.text, chosen.link.index);
+    if (chosen.is === 'chosen') {
+      this.#chosen.set(address.text, chosen.link.index);
+      this.#notice('info', `${address.text} belongs on the interface ${chosen.link.name}`);
+    }
     return chosen;
   }
 
@@ -232,25 +252,39 @@ export class KernelLink implements Link {
     return row.family === AF_INET && row.label?.endsWith(OUR_LABEL_SUFFIX) === true;
   }
 
-  #rows(): AddressRow[] {
+  /** All addresses, or at least those of one address's family on one interface. */
+  #rows(like: Address | null = null, interfaceIndex = 0): AddressRow[] {
+    const family = like === null ? AF_UNSPEC : like.family === 4 ? AF_INET : AF_INET6;
     return this.#socket
-      .dump(RTM_GETADDR, addressHeader(AF_UNSPEC, 0, 0, 0))
+      .dump(RTM_GETADDR, addressHeader(family, 0, 0, interfaceIndex))
       .map(decodeAddress)
-      .filter((row) => row !== null);
+      .filter((row) => row !== null && (interfaceIndex === 0 || row.interfaceIndex === interfaceIndex)) as AddressRow[];
   }
 
   #links(): LinkRow[] {
     return this.#socket
-      .dump(RTM_GETLINK, linkDumpBody())
+      .dump(RTM_GETLINK, linkRequestBody(0))
       .map(decodeLink)
       .filter((row) => row !== null);
   }
 
+  /** One interface, or null when it does not exist (any more). */
+  #link(index: number): LinkRow | null {
+    try {
+      const [message] = this.#socket.get(RTM_GETLINK, linkRequestBody(index));
+      return message === undefined ? null : decodeLink(message);
+    } catch (error) {
+      if (error instanceof SystemError && error.code === 'ENODEV') return null;
+      throw error;
+    }
+  }
+
+  #nameOf(interfaceIndex: number): string {
+    return this.#link(interfaceIndex)?.name ?? `interface ${interfaceIndex}`;
+  }
+
   #routes(): DefaultRoute[] {
-    return this.#socket
-      .dump(RTM_GETROUTE, Buffer.alloc(12))
-      .map(decodeDefaultRoute)
-      .filter((row) => row !== null);
+    return this.#socket.dump(RTM_GETROUTE, Buffer.alloc(12)).flatMap(decodeDefaultRoutes);
   }
 
   #checkKernel(): void {
@@ -282,10 +316,10 @@ export class KernelLink implements Link {
     }
   }
 
-  #notice(message: string): void {
+  #notice(level: 'info' | 'warn', message: string): void {
     if (this.#noticed.has(message)) return;
     this.#noticed.add(message);
-    this.#options.onNotice(message);
+    this.#options.onNotice(level, message);
   }
 }
 
@@ -295,15 +329,12 @@ function labelFor(interfaceName: string): string | null {
   return label.length <= LABEL_LENGTH_MAX ? label : null;
 }
 
-function problemOf(chosen: Chosen): string | null {
+function problemOf(chosen: Chosen, address: Address | undefined): string | null {
   if (chosen.is === 'problem') return chosen.problem;
-  const { name, isUp, hasCarrier } = chosen.link;
+  const { name, isUp, hasCarrier, hasIpv6 } = chosen.link;
   if (!isUp) return `the interface ${name} is down`;
-  return hasCarrier ? null : `the interface ${name} has no carrier`;
-}
-
-function nameOf(interfaceIndex: number, links: readonly LinkRow[]): string {
-  return links.find(({ index }) => index === interfaceIndex)?.name ?? `interface ${interfaceIndex}`;
+  if (!hasCarrier) return `the interface ${name} has no carrier`;
+  return address?.family === 6 && !hasIpv6 ? `IPv6 is switched off on ${name} (net.ipv6.conf.${name}.disable_ipv6)` : null;
 }
 
 function isAtLeast(release: string, [major = 0, minor = 0]: readonly number[]): boolean {

@@ -42,8 +42,12 @@ export const RT_SCOPE_HOST = 254;
 // Attributes and flags of links.
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
+const IFLA_AF_SPEC = 26;
 const IFLA_EXT_MASK = 29;
 const RTEXT_FILTER_SKIP_STATS = 8;
+// Inside IFLA_AF_SPEC, under AF_INET6: the interface's IPv6 settings, one number each (<linux/ipv6.h>).
+const IFLA_INET6_CONF = 2;
+const DEVCONF_DISABLE_IPV6 = 26;
 const IFF_UP = 0x1;
 const IFF_LOOPBACK = 0x8;
 const IFF_LOWER_UP = 0x10000;
@@ -51,6 +55,8 @@ const IFF_LOWER_UP = 0x10000;
 // Attributes of routes.
 const RTA_OIF = 4;
 const RTA_PRIORITY = 6;
+const RTA_MULTIPATH = 9;
+const NEXT_HOP_LENGTH = 8;
 const RTA_TABLE = 15;
 const RT_TABLE_MAIN = 254;
 const RTN_UNICAST = 1;
@@ -89,6 +95,8 @@ export interface LinkRow {
   readonly isUp: boolean;
   readonly hasCarrier: boolean;
   readonly isLoopback: boolean;
+  /** Whether IPv6 is there and switched on. */
+  readonly hasIpv6: boolean;
 }
 
 /** A default route of the main table. */
@@ -143,9 +151,11 @@ export function encodeAddress(row: AddressRow): Buffer {
   ]);
 }
 
-/** The body of a request for all links without their counters, which are most of what would be listed. */
-export function linkDumpBody(): Buffer {
-  return Buffer.concat([Buffer.alloc(16), encodeAttribute(IFLA_EXT_MASK, uint32(RTEXT_FILTER_SKIP_STATS))]);
+/** The body of a request for one link, or for all with index 0, without counters, which are most of what would be listed. */
+export function linkRequestBody(index: number): Buffer {
+  const header = Buffer.alloc(16);
+  header.writeInt32LE(index, 4);
+  return Buffer.concat([header, encodeAttribute(IFLA_EXT_MASK, uint32(RTEXT_FILTER_SKIP_STATS))]);
 }
 
 /** Reads the messages of one datagram. */
@@ -214,18 +224,40 @@ export function decodeLink({ type, body }: Message): LinkRow | null {
     isUp: (flags & IFF_UP) !== 0,
     hasCarrier: (flags & IFF_LOWER_UP) !== 0,
     isLoopback: (flags & IFF_LOOPBACK) !== 0,
+    hasIpv6: hasIpv6(attributes.get(IFLA_AF_SPEC)),
   };
 }
 
-/** Reads a default route of the main table from a message, or gives null for any other one. */
-export function decodeDefaultRoute({ type, body }: Message): DefaultRoute | null {
-  if (type !== RTM_NEWROUTE || body.length < 12) return null;
-  if (body.readUInt8(1) !== 0 || body.readUInt8(7) !== RTN_UNICAST) return null;
+function hasIpv6(perFamily: Buffer | undefined): boolean {
+  const settings = perFamily === undefined ? undefined : decodeAttributes(perFamily).get(AF_INET6);
+  const values = settings === undefined ? undefined : decodeAttributes(settings).get(IFLA_INET6_CONF);
+  const offset = DEVCONF_DISABLE_IPV6 * 4;
+  return values !== undefined && values.length >= offset + 4 && values.readInt32LE(offset) === 0;
+}
+
+/** Reads a default route of the main table from a message, once for each of its next hops; none from any other one. */
+export function decodeDefaultRoutes({ type, body }: Message): DefaultRoute[] {
+  if (type !== RTM_NEWROUTE || body.length < 12) return [];
+  if (body.readUInt8(1) !== 0 || body.readUInt8(7) !== RTN_UNICAST) return [];
   const attributes = decodeAttributes(body.subarray(12));
   const table = numberOf(attributes.get(RTA_TABLE)) ?? body.readUInt8(4);
-  const interfaceIndex = numberOf(attributes.get(RTA_OIF));
-  if (table !== RT_TABLE_MAIN || interfaceIndex === null) return null;
-  return { family: body.readUInt8(0), interfaceIndex, metric: numberOf(attributes.get(RTA_PRIORITY)) ?? 0 };
+  if (table !== RT_TABLE_MAIN) return [];
+  const only = numberOf(attributes.get(RTA_OIF));
+  const indexes = only === null ? decodeNextHops(attributes.get(RTA_MULTIPATH) ?? Buffer.alloc(0)) : [only];
+  const metric = numberOf(attributes.get(RTA_PRIORITY)) ?? 0;
+  return indexes.map((interfaceIndex) => ({ family: body.readUInt8(0), interfaceIndex, metric }));
+}
+
+/** The interfaces of a route with several next hops (struct rtnexthop). */
+function decodeNextHops(data: Buffer): number[] {
+  const indexes: number[] = [];
+  for (let offset = 0; offset + NEXT_HOP_LENGTH <= data.length;) {
+    const length = data.readUInt16LE(offset);
+    if (length < NEXT_HOP_LENGTH || offset + length > data.length) break;
+    indexes.push(data.readInt32LE(offset + 4));
+    offset += align(length);
+  }
+  return indexes;
 }
 
 function decodeAttributes(data: Buffer): Map<number, Buffer> {

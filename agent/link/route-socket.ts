@@ -47,6 +47,11 @@ export class RouteSocket {
     }
   }
 
+  /** Asks for one thing. Throws SystemError, ENODEV for an interface that does not exist. */
+  get(type: number, body: Buffer): Message[] {
+    return this.#exchange(type, NLM_F_REQUEST | NLM_F_ACK, body);
+  }
+
   /** Changes one thing. Throws SystemError with the kernel's reason. */
   change(type: number, flags: number, body: Buffer): void {
     this.#exchange(type, NLM_F_REQUEST | NLM_F_ACK | flags, body);

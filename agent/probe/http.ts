@@ -6,10 +6,11 @@
  */
 import http from 'node:http';
 import https from 'node:https';
+import type { Outbound } from '../outbound.ts';
 import type { Ask, ProbeQuestion } from './probe.ts';
 
 /** Makes the question for an `http(s)://` probe. */
-export function httpAsk(question: ProbeQuestion & { kind: 'http' }, userAgent: string): Ask {
+export function httpAsk(question: ProbeQuestion & { kind: 'http' }, { userAgent, lookup }: Outbound): Ask {
   const { url, host, ca, verifyTls, expect } = question;
   const headers = { 'user-agent': userAgent, ...(host === null ? {} : { host }) };
   const tls = {
@@ -21,8 +22,8 @@ export function httpAsk(question: ProbeQuestion & { kind: 'http' }, userAgent: s
     new Promise((resolve, reject) => {
       const request =
         url.protocol === 'https:'
-          ? https.request(url, { headers, signal, agent: false, ...tls })
-          : http.request(url, { headers, signal, agent: false });
+          ? https.request(url, { headers, signal, lookup, agent: false, ...tls })
+          : http.request(url, { headers, signal, lookup, agent: false });
       request.on('error', reject);
       request.once('response', (response) => {
         const status = response.statusCode ?? 0;

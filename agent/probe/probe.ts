@@ -1,7 +1,6 @@
 /**
  * What a probe is: one question to a local service, asked again and again.
  */
-
 /** How one probe asks and how it is judged. */
 export interface ProbeSpec {
   /** How the probe is named in logs and status: what was written in PROBES, without its own settings. */

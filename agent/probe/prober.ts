@@ -1,20 +1,23 @@
 /**
  * Asks every probe at its interval and says what all of them say together.
  *
- * Guarantees: a probe never overlaps itself. An answer that was late because this process stood still counts neither for
- * nor against: the question is asked again. The verdict is told once for each change of it.
+ * Guarantees: a probe never overlaps itself. Time in which this process stood still is not held against a service: a
+ * question gets the time that is left of it afterwards, and one that failed is asked once more before it counts. A service
+ * that hangs is found out all the same, however busy this process is. Each change of the verdict is told once, and a
+ * change of its reason alone as well.
  */
 import { asError, DeadlineExceeded, sleep } from '../clock.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { httpAsk } from './http.ts';
 import { judge, UNDECIDED } from './judge.ts';
 import type { Judgement } from './judge.ts';
+import type { Outbound } from '../outbound.ts';
 import type { Ask, ProbeQuestion, ProbeSpec } from './probe.ts';
 import { tcpAsk } from './tcp.ts';
 
-/** Between the question and its deadline the clock is looked at so many times, to notice that this process stood still. */
-const LOOKS = 4;
-/** A look that comes this much too late means that it did. */
+/** The time for an answer passes in so many slices: one that this process slept through does not shorten the others. */
+const SLICES = 4;
+/** A slice that ends this much too late means that this process stood still. */
 const STALL_MS = 50;
 /** What has arrived by the deadline is still read: sockets are served between one timer and the next. */
 const LAST_LOOK_MS = 1;
@@ -32,12 +35,12 @@ export interface ProbeStatus {
   readonly reason: string | null;
 }
 
-/** What became of one question. Unknown when this process stood still and may have missed the answer. */
-type Asked = { readonly is: 'good' } | { readonly is: 'bad'; readonly reason: string } | { readonly is: 'unknown' };
+/** What became of one question. `isDoubtful`: it failed, and this process stood still meanwhile. */
+type Asked = { readonly is: 'good' } | { readonly is: 'bad'; readonly reason: string; readonly isDoubtful: boolean };
 
 /** Makes the question for a probe. */
-export function askFor(question: ProbeQuestion, userAgent: string): Ask {
-  return question.kind === 'http' ? httpAsk(question, userAgent) : tcpAsk(question);
+export function askFor(question: ProbeQuestion, outbound: Outbound): Ask {
+  return question.kind === 'http' ? httpAsk(question, outbound) : tcpAsk(question, outbound);
 }
 
 export class Prober {
@@ -70,13 +73,12 @@ export class Prober {
     const { spec, ask } = probe;
     while (!signal.aborted) {
       const startedAtMs = this.#clock.nowMs();
-      const answer = await this.#askOnce(ask, spec.timeoutMs, signal);
+      let answer = await this.#askOnce(ask, spec.timeoutMs, signal);
+      if (answer.is === 'bad' && answer.isDoubtful && !signal.aborted) answer = await this.#askOnce(ask, spec.timeoutMs, signal);
       if (signal.aborted) return;
-      if (answer.is !== 'unknown') {
-        probe.judgement = judge(probe.judgement, answer.is === 'bad' ? answer.reason : null, spec);
-        this.#tell();
-      }
-      const pauseMs = answer.is === 'unknown' ? 0 : startedAtMs + spec.intervalMs - this.#clock.nowMs();
+      probe.judgement = judge(probe.judgement, answer.is === 'bad' ? answer.reason : null, spec);
+      this.#tell();
+      const pauseMs = startedAtMs + spec.intervalMs - this.#clock.nowMs();
       await sleep(this.#clock, Math.max(0, pauseMs), signal).catch(() => undefined);
     }
   }
@@ -87,8 +89,8 @@ export class Prober {
       await ask(deadline.signal);
       return { is: 'good' };
     } catch (error) {
-      if (!deadline.signal.aborted) return { is: 'bad', reason: explain(asError(error)) };
-      return deadline.hasStalled ? { is: 'unknown' } : { is: 'bad', reason: `no answer within ${timeoutMs}ms` };
+      if (deadline.signal.aborted) return { is: 'bad', reason: `no answer within ${timeoutMs}ms`, isDoubtful: false };
+      return { is: 'bad', reason: explain(asError(error)), isDoubtful: deadline.hasStalled };
     } finally {
       deadline.end();
     }
@@ -104,13 +106,13 @@ export class Prober {
         ? 'no probe is configured'
         : 'every probe is well'
       : failing.map(({ spec, judgement }) => `${spec.name}: ${judgement.reason ?? 'failed'}`).join('; ');
-    if (this.#verdict?.healthy === healthy) return;
+    if (this.#verdict?.healthy === healthy && this.#verdict.reason === reason) return;
     this.#verdict = { healthy, reason };
     this.#onVerdict(this.#verdict);
   }
 }
 
-/** A deadline that knows whether this process was there to see the answer. */
+/** A deadline that counts the time in which this process could have seen an answer. */
 class StallAwareDeadline {
   readonly #controller = new AbortController();
   readonly #clock: Clock;
@@ -124,7 +126,7 @@ class StallAwareDeadline {
     this.#outer = outer;
     if (outer.aborted) this.#onOuterAbort();
     outer.addEventListener('abort', this.#onOuterAbort, { once: true });
-    this.#look(clock.nowMs(), timeoutMs, 1);
+    this.#wait(timeoutMs / SLICES, SLICES);
   }
 
   get signal(): AbortSignal {
@@ -136,12 +138,12 @@ class StallAwareDeadline {
     this.#outer.removeEventListener('abort', this.#onOuterAbort);
   }
 
-  #look(startedAtMs: number, timeoutMs: number, count: number): void {
-    const dueAtMs = startedAtMs + (timeoutMs * count) / LOOKS;
-    this.#timer = this.#clock.setTimer(Math.max(0, dueAtMs - this.#clock.nowMs()), () => {
+  #wait(sliceMs: number, slices: number): void {
+    const dueAtMs = this.#clock.nowMs() + sliceMs;
+    this.#timer = this.#clock.setTimer(sliceMs, () => {
       if (this.#clock.nowMs() - dueAtMs > STALL_MS) this.hasStalled = true;
-      if (count < LOOKS) return this.#look(startedAtMs, timeoutMs, count + 1);
-      this.#timer = this.#clock.setTimer(LAST_LOOK_MS, () => this.#controller.abort(new DeadlineExceeded(timeoutMs)));
+      if (slices > 1) return this.#wait(sliceMs, slices - 1);
+      this.#timer = this.#clock.setTimer(LAST_LOOK_MS, () => this.#controller.abort(new DeadlineExceeded(sliceMs * SLICES)));
     });
   }
 }

@@ -3,13 +3,14 @@
  */
 import net from 'node:net';
 import { asError } from '../clock.ts';
+import type { Outbound } from '../outbound.ts';
 import type { Ask, ProbeQuestion } from './probe.ts';
 
 /** Makes the question for a `tcp://` probe. */
-export function tcpAsk({ host, port }: ProbeQuestion & { kind: 'tcp' }): Ask {
+export function tcpAsk({ host, port }: ProbeQuestion & { kind: 'tcp' }, { lookup }: Outbound): Ask {
   return (signal) =>
     new Promise((resolve, reject) => {
-      const socket = net.connect({ host, port });
+      const socket = net.connect({ host, port, lookup });
       const onAbort = (): void => {
         socket.destroy();
         reject(asError(signal.reason));

@@ -103,11 +103,13 @@ export class HcloudApi {
     const action = parseAction(at(await this.#call('POST', path, signal, { json, mayWrite }), 'action'));
     // Something was accepted that cannot be followed: only the owner read back can tell.
     if (action === null) throw new ProviderError('unknown-outcome', `POST ${path}: the answer holds no action`);
-    await this.waitFor(action, signal);
+    const { status, command, id, error } = await this.waitFor(action, signal);
+    if (status === 'success') return;
+    throw new ProviderError('unavailable', `the provider's action ${command} (${id}) failed: ${error ?? 'no explanation'}`);
   }
 
-  /** Waits for the end of an action. Throws ProviderError when it has failed. */
-  async waitFor(action: HcloudAction, signal: AbortSignal): Promise<void> {
+  /** Waits until an action has ended, and says how. Throws ProviderError when that cannot be learnt. */
+  async waitFor(action: HcloudAction, signal: AbortSignal): Promise<HcloudAction> {
     const oftenUntilMs = this.#clock.nowMs() + ACTION_POLL_OFTEN_FOR_MS;
     let current = action;
     for (let pauseMs = ACTION_POLL_FIRST_MS; current.status === 'running';) {
@@ -116,12 +118,7 @@ export class HcloudApi {
       const answer = await this.#call('GET', `/actions/${action.id}`, signal);
       current = parseAction(at(answer, 'action')) ?? current;
     }
-    if (current.status === 'error') {
-      throw new ProviderError(
-        'unavailable',
-        `the provider's action ${current.command} (${current.id}) failed: ${current.error ?? 'no explanation'}`,
-      );
-    }
+    return current;
   }
 
   async #call(method: 'GET' | 'POST', path: string, signal: AbortSignal, write?: Write): Promise<unknown> {
@@ -209,12 +206,12 @@ function codeOfStatus(status: number, isWrite: boolean): ProviderErrorCode {
  */
 function rateLimitPauseMs({ headers }: ProviderAnswer, wallMs: number): number {
   const limit = Number(headers['ratelimit-limit']);
-  const remaining = Number(headers['ratelimit-remaining'] ?? 0);
+  const remaining = Number(headers['ratelimit-remaining']);
   const resetS = Number(headers['ratelimit-reset']);
   const date = headers['date'];
   // Both instants are the server's where it names its own time, so that our clock may be wrong.
   const nowMs = typeof date === 'string' && !Number.isNaN(Date.parse(date)) ? Date.parse(date) : wallMs;
-  if (!Number.isFinite(limit) || !Number.isFinite(resetS) || limit <= remaining) return REFILL_MS;
+  if (![limit, remaining, resetS].every(Number.isFinite) || limit <= remaining) return REFILL_MS;
   const perRequestMs = (resetS * 1_000 - nowMs) / (limit - remaining);
   return Math.min(RATE_LIMIT_PAUSE_MAX_MS, Math.max(REFILL_MS, perRequestMs));
 }

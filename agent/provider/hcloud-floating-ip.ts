@@ -60,8 +60,9 @@ export class HcloudFloatingIp implements Provider {
       return { is: 'ready', reason: `this is server ${server}${warning}` };
     } catch (thrown) {
       const error = asError(thrown);
-      if (!(error instanceof ProviderError)) throw error;
-      return { is: 'not-ready', isPassing: !error.isDefinitive, reason: error.message };
+      if (!(error instanceof ProviderError) && !signal.aborted) throw error;
+      const isPassing = !(error instanceof ProviderError && error.isDefinitive);
+      return { is: 'not-ready', isPassing, reason: error.message };
     }
   }
 
@@ -85,7 +86,7 @@ export class HcloudFloatingIp implements Provider {
     const { signal } = terms;
     const [running, before] = await Promise.all([this.#runningActions(id, signal), this.#read(id, signal)]);
     // An action that was begun earlier, by us or by a holder that is gone, may still move the address.
-    for (const action of running) await this.#settled(action, signal);
+    for (const action of running) await this.#api.waitFor(action, signal);
     // Before a first "already mine" is believed, it is read once more now that nothing runs (rule 8).
     const isSettled = running.length === 0 && (before.server !== server || !terms.isFirst);
     const seen = isSettled ? before : await this.#read(id, signal);
@@ -111,15 +112,6 @@ export class HcloudFloatingIp implements Provider {
       if (holder === server) return;
       if (holder !== null) await write('unassign', {});
       await write('assign', { server });
-    }
-  }
-
-  /** Waits until an action has ended, however it ended. */
-  async #settled(action: HcloudAction, signal: AbortSignal): Promise<void> {
-    try {
-      await this.#api.waitFor(action, signal);
-    } catch (error) {
-      if (!(error instanceof ProviderError)) throw error;
     }
   }
 

@@ -9,6 +9,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { asError, DeadlineExceeded, withDeadline } from '../clock.ts';
 import type { Clock } from '../clock.ts';
+import type { Outbound } from '../outbound.ts';
 import { ProviderError } from './error.ts';
 
 export interface ProviderCall {
@@ -35,11 +36,11 @@ const ANSWER_BYTES_MAX = 4 * 1024 * 1024;
 const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN'];
 
 /** HTTP over `got` on keep-alive connections. */
-export function createProviderHttp(clock: Clock, userAgent: string): ProviderHttp {
+export function createProviderHttp(clock: Clock, { userAgent, lookup }: Outbound): ProviderHttp {
   const agent = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
   return async (call) => {
     try {
-      return await withDeadline(clock, call.timeoutMs, call.signal, (signal) => exchange(call, { agent, userAgent, signal }));
+      return await withDeadline(clock, call.timeoutMs, call.signal, (signal) => exchange(call, { agent, userAgent, lookup, signal }));
     } catch (error) {
       if (call.signal.aborted) throw asError(call.signal.reason);
       throw toProviderError(asError(error), call);
@@ -49,7 +50,7 @@ export function createProviderHttp(clock: Clock, userAgent: string): ProviderHtt
 
 async function exchange(
   { method, url, headers, json }: ProviderCall,
-  { agent, userAgent, signal }: { agent: { http: http.Agent; https: https.Agent }; userAgent: string; signal: AbortSignal },
+  { agent, userAgent, lookup, signal }: Outbound & { agent: { http: http.Agent; https: https.Agent }; signal: AbortSignal },
 ): Promise<ProviderAnswer> {
   const stop = new AbortController();
   signal.addEventListener('abort', () => stop.abort(signal.reason), { once: true });
@@ -58,6 +59,7 @@ async function exchange(
     headers: { accept: 'application/json', 'user-agent': userAgent, ...headers },
     ...(json === undefined ? {} : { json }),
     agent,
+    dnsLookup: lookup,
     signal: stop.signal,
     retry: { limit: 0 },
     followRedirect: false,

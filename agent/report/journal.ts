@@ -24,6 +24,7 @@ const SUMMARY_MS = 60_000;
 const LEVELS: { readonly [Name in Incident]: 'info' | 'warn' | 'error' } = {
   hindered: 'warn',
   unhindered: 'info',
+  vacant: 'error',
   'lease-trouble': 'warn',
   'lease-trouble-over': 'info',
   'relief-wanted': 'warn',
@@ -35,10 +36,12 @@ const LEVELS: { readonly [Name in Incident]: 'info' | 'warn' | 'error' } = {
   'address-repaired': 'warn',
   'address-left-behind': 'warn',
   'linger-ended': 'info',
+  'linger-expired': 'error',
   'claim-failed': 'error',
   'claim-confirmed': 'info',
   'owner-drifted': 'warn',
   'owner-unknown': 'warn',
+  'owner-known': 'info',
   'release-failed': 'warn',
 };
 

@@ -13,7 +13,8 @@ import type { TransitionEntry } from './journal.ts';
 export interface StatusSources {
   readonly version: string;
   readonly lease: { readonly namespace: string; readonly name: string };
-  readonly provider: string;
+  readonly provider: { readonly name: string; readonly problem: string | null };
+  readonly watch: { readonly stands: boolean; readonly problem: string | null };
   readonly contender: Contender;
   readonly nowMs: number;
   readonly wallMs: number;
@@ -37,7 +38,7 @@ export function statusDocument(sources: StatusSources): object {
     identity: settings.identity,
     role: roleOf(contender),
     since: toWall(contender.roleSinceMs),
-    hindrance: hindranceOf(contender),
+    hindrance: life.is === 'standby' ? (hindranceOf(contender)?.reason ?? null) : null,
     relief: office?.relief?.reason ?? null,
     lease: {
       ...sources.lease,
@@ -50,13 +51,21 @@ export function statusDocument(sources: StatusSources): object {
     deadline: office === null ? null : { tenureEnds: toWall(office.tenureEndMs), inMs: Math.round(office.tenureEndMs - nowMs) },
     addresses: settings.addresses.map((address) => {
       const read = sources.owners.get(address);
+      const seen = contender.link?.addresses[address];
       return {
         address,
         state: describe(contender.addresses[address]),
+        interface: contender.link?.interfaces[address] ?? null,
+        lifetimeMs: seen?.is === 'ours' ? seen.remainingMs : null,
         owner: read === undefined ? null : { ...read.owner, readAt: toWall(read.atMs) },
       };
     }),
-    provider: { name: sources.provider, ...(contender.provider ?? { ready: false, reason: 'not asked yet' }) },
+    provider: {
+      name: sources.provider.name,
+      ready: sources.provider.problem === null,
+      reason: sources.provider.problem ?? contender.provider?.reason ?? 'it has not been asked yet',
+    },
+    watch: sources.watch,
     interface: { problem: contender.link?.problem ?? null },
     verdict: contender.verdict,
     probes: sources.probes,
@@ -70,7 +79,9 @@ export function statusDocument(sources: StatusSources): object {
 function describe(state: AddressState | undefined): string {
   switch (state?.is) {
     case 'bound':
-      return state.claim.is === 'not-needed' ? 'bound' : `bound, ${state.claim.is === 'due' ? 'claim due' : state.claim.is}`;
+      return state.claim.is === 'not-needed'
+        ? 'bound'
+        : `bound${state.managed ? '' : ' by somebody else'}, ${state.claim.is === 'due' ? 'claim due' : state.claim.is}`;
     case 'absent':
       return state.problem === null ? 'not bound' : `not bound: ${state.problem}`;
     case 'leftover':

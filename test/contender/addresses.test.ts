@@ -71,6 +71,8 @@ describe('an address on a routed provider', () => {
     for (let round = 0; round < 10; round += 1) driver.ownerIs({ is: 'unknown', message: 'time-out' }).serveOn(6_000);
     assert.equal(driver.all('claim').length, 0);
     assert.equal(driver.role, 'serving');
+    driver.forget().ownerIs({ is: 'self' });
+    assert.deepEqual(driver.incidents(), ['owner-known'], 'and the end of it is told');
   });
 
   test('is put back when somebody removes it', () => {
@@ -256,6 +258,7 @@ describe('after its term, an address on a routed provider', () => {
     const driver = lost().pass(29_999);
     assert.equal(driver.all('unbind').length, 0);
     assert.equal(driver.pass(1).all('unbind').length, 1);
+    assert.ok(driver.incidents().includes('linger-expired'));
   });
 
   test('is put back when somebody removes it, for no longer than it may linger', () => {

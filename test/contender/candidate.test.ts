@@ -160,6 +160,23 @@ describe('a candidate', () => {
     assert.deepEqual(driver.forget().pass(100).types(), ['read']);
   });
 
+  test('that may not contend says so again and again while nobody holds the Lease, and no longer once somebody does', () => {
+    const driver = new Driver()
+      .standBy(neverHeld({ transitions: 7 }))
+      .unhealthy()
+      .forget();
+    driver
+      .pass(3_000)
+      .answerRead(neverHeld({ transitions: 7 }))
+      .pass(95_000);
+    assert.deepEqual(driver.incidents(), ['vacant', 'vacant', 'vacant']);
+    driver
+      .give({ type: 'lease-seen', sight: record({ transitions: 8 }) })
+      .forget()
+      .pass(2_900);
+    assert.deepEqual(driver.incidents(), []);
+  });
+
   test('that may not contend still reads a Lease that has run out, once, so that it knows whether the API answers', () => {
     const driver = new Driver().standBy(record()).unhealthy().forget().pass(3_000);
     assert.deepEqual(driver.types(), ['read']);

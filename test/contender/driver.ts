@@ -156,7 +156,7 @@ export class Driver {
 
   looked(view: Partial<LinkView> = {}): this {
     const addresses = Object.fromEntries(this.contender.settings.addresses.map((address) => [address, { is: 'absent' as const }]));
-    return this.give({ type: 'looked', view: { problem: null, isPresent: true, addresses, ...view } });
+    return this.give({ type: 'looked', view: { problem: null, isPresent: true, interfaces: {}, addresses, ...view } });
   }
 
   /** A look that shows every address bound by us, with a long life before it. */

@@ -212,6 +212,13 @@ describe('a holder that cannot serve', () => {
     assert.equal(driver.last('renew').marks.relief, null);
   });
 
+  test('says what is wrong now, when that changes, without a new wish', () => {
+    const driver = new Driver().serve().unhealthy('answered 503').succeed('renew').forget();
+    driver.unhealthy('connection refused').pass(500);
+    assert.equal(driver.last('renew').marks.relief?.reason, 'connection refused');
+    assert.deepEqual(driver.incidents(), []);
+  });
+
   test('holds on loudly when nobody asks', () => {
     const driver = new Driver().serve().unhealthy().succeed('renew').serveOn(95_000);
     assert.equal(driver.role, 'serving');

@@ -9,6 +9,7 @@ import { KubeTransport } from '../../agent/kube/transport.ts';
 import { KubeApi } from '../support/kube-api.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
+import { OUTBOUND } from '../support/outbound.ts';
 
 const never = new AbortController().signal;
 
@@ -34,13 +35,13 @@ function inCluster(): Credentials {
 
 describe('a service account', () => {
   test('is let in with its token, though that ends with a line break', async () => {
-    const transport = new KubeTransport(inCluster(), REAL_CLOCK, 'leasehold/test');
+    const transport = new KubeTransport(inCluster(), REAL_CLOCK, OUTBOUND);
     assert.deepEqual(await readProviderId(transport, 'node-a', never), { is: 'known', value: 'hcloud://9100201' });
     transport.close();
   });
 
   test('whose token was rotated is let in with the new one at the first refusal', async () => {
-    const transport = new KubeTransport(inCluster(), REAL_CLOCK, 'leasehold/test');
+    const transport = new KubeTransport(inCluster(), REAL_CLOCK, OUTBOUND);
     await readProviderId(transport, 'node-a', never);
     api.tokens.set('rotated', { may: () => true });
     api.tokens.delete('agent-token');
@@ -52,7 +53,7 @@ describe('a service account', () => {
 
   test('whose token is not accepted is asked once more and no oftener', async () => {
     api.tokens.clear();
-    const transport = new KubeTransport(inCluster(), REAL_CLOCK, 'leasehold/test');
+    const transport = new KubeTransport(inCluster(), REAL_CLOCK, OUTBOUND);
     assert.equal((await readProviderId(transport, 'node-a', never)).is, 'unknown');
     assert.equal(api.http.exchanges.length, 2);
     transport.close();
@@ -60,7 +61,7 @@ describe('a service account', () => {
 
   test('that may not read Nodes gets an explanation and no error', async () => {
     api.tokens.set('agent-token', { may: (_, resource) => resource === 'leases' });
-    const transport = new KubeTransport(inCluster(), REAL_CLOCK, 'leasehold/test');
+    const transport = new KubeTransport(inCluster(), REAL_CLOCK, OUTBOUND);
     const outcome = await readProviderId(transport, 'node-a', never);
     assert.ok(outcome.is === 'unknown' && outcome.reason.startsWith('the Node node-a cannot be read: 403'));
     transport.close();

@@ -7,6 +7,7 @@ import { KubeTransport } from '../../agent/kube/transport.ts';
 import type { LeaseWrite } from '../../agent/ports.ts';
 import { KubeApi } from '../support/kube-api.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
+import { OUTBOUND } from '../support/outbound.ts';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,7 +30,7 @@ beforeEach(async () => {
   api = await KubeApi.start();
   const path = join(folder, 'kubeconfig');
   writeFileSync(path, api.kubeconfig());
-  transport = new KubeTransport(new Credentials({ kind: 'kubeconfig', path }, REAL_CLOCK), REAL_CLOCK, 'leasehold/test');
+  transport = new KubeTransport(new Credentials({ kind: 'kubeconfig', path }, REAL_CLOCK), REAL_CLOCK, OUTBOUND);
   store = new KubeLeaseStore(transport, NAME, ME, REAL_CLOCK, () => undefined);
 });
 

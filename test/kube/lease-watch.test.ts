@@ -6,12 +6,14 @@ import { join } from 'node:path';
 import type { LeaseSight } from '../../agent/contender/lease.ts';
 import { Credentials } from '../../agent/kube/credentials.ts';
 import { KubeLeaseWatch } from '../../agent/kube/lease-watch.ts';
+import type { WatchState } from '../../agent/kube/lease-watch.ts';
 import { KubeTransport, KubeTrouble } from '../../agent/kube/transport.ts';
 import type { KubeAnswer, KubeHttp, KubeStream } from '../../agent/kube/transport.ts';
 import { eventually } from '../support/eventually.ts';
 import { KubeApi } from '../support/kube-api.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
+import { OUTBOUND } from '../support/outbound.ts';
 
 const NAME = { namespace: 'default', name: 'leasehold' };
 
@@ -23,6 +25,7 @@ describe('a watch on a real socket', () => {
   let ending: AbortController;
   let running: Promise<void>;
   let sights: LeaseSight[];
+  let states: WatchState[];
 
   const holders = (): string[] => sights.map((sight) => (sight === 'absent' ? 'absent' : sight.holder));
   const requests = (kind: string): number =>
@@ -38,10 +41,14 @@ describe('a watch on a real socket', () => {
     api.create({ holderIdentity: 'first' });
     const path = join(folder, 'kubeconfig');
     writeFileSync(path, api.kubeconfig());
-    transport = new KubeTransport(new Credentials({ kind: 'kubeconfig', path }, REAL_CLOCK), REAL_CLOCK, 'leasehold/test');
+    transport = new KubeTransport(new Credentials({ kind: 'kubeconfig', path }, REAL_CLOCK), REAL_CLOCK, OUTBOUND);
     sights = [];
+    states = [];
     ending = new AbortController();
-    watch = new KubeLeaseWatch(transport, NAME, REAL_CLOCK, () => 0, { onSight: (sight) => sights.push(sight), onState: () => undefined });
+    watch = new KubeLeaseWatch(transport, NAME, REAL_CLOCK, () => 0, {
+      onSight: (sight) => sights.push(sight),
+      onState: (state) => states.push(state),
+    });
     running = watch.run(ending.signal);
     await eventually('the watch stands', () => api.watchers === 1);
   });
@@ -91,6 +98,17 @@ describe('a watch on a real socket', () => {
     await eventually('it stands again', () => api.watchers === 1 && requests('watch') >= 2);
     api.edit(({ spec }) => (spec.holderIdentity = 'second'));
     await eventually('the change is seen', () => holders().includes('second'));
+  });
+
+  test('says that it stands, and what a person can do when it is refused', async () => {
+    assert.deepEqual(states, [{ stands: true, problem: '', isRefused: false }]);
+    api.tokens.set('agent-token', { may: (verb) => verb !== 'watch' });
+    api.cutWatches();
+    await eventually('it is refused', () => states.some(({ isRefused }) => isRefused));
+    assert.match(states.at(-1)?.problem ?? '', /cannot watch the Lease default\/leasehold: 403 .*grant the verb "watch"/);
+    const told = states.length;
+    await eventually('it has tried again', () => requests('watch') >= 4);
+    assert.equal(states.length, told, 'and it is not told again');
   });
 
   test('starts afresh when told to, though the old stream is silent', async () => {

@@ -12,6 +12,7 @@ import { eventually } from '../support/eventually.ts';
 import { HttpStandIn } from '../support/http-stand-in.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
+import { OUTBOUND } from '../support/outbound.ts';
 
 const never = new AbortController().signal;
 
@@ -54,7 +55,7 @@ function connect(clock: Clock): void {
       'current-context': 'here',
     }),
   );
-  transport = new KubeTransport(new Credentials({ kind: 'kubeconfig', path }, clock), clock, 'leasehold/test');
+  transport = new KubeTransport(new Credentials({ kind: 'kubeconfig', path }, clock), clock, OUTBOUND);
 }
 
 const get = (timeoutMs = 5_000): Promise<KubeAnswer> => transport.request({ method: 'GET', path: '/', timeoutMs, signal: never });

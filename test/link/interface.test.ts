@@ -9,7 +9,7 @@ import { AF_INET, AF_INET6 } from '../../agent/link/netlink.ts';
 import type { AddressRow, LinkRow } from '../../agent/link/netlink.ts';
 
 function link(index: number, name: string, mac = '00:00:00:00:00:00'): LinkRow {
-  return { index, name, mac, isUp: true, hasCarrier: true, isLoopback: name === 'lo' };
+  return { index, name, mac, isUp: true, hasCarrier: true, isLoopback: name === 'lo', hasIpv6: true };
 }
 
 function row(interfaceIndex: number, text: string): AddressRow {

@@ -196,6 +196,19 @@ describe('the interface', needsNamespaces(), () => {
     );
   });
 
+  test('of a default route with several next hops is the one they share, and not guessed where they differ', () => {
+    node.addInterface('eth1');
+    node.ip('addr add 10.0.0.5/24 dev eth0');
+    node.ip('addr add 10.0.1.5/24 dev eth1');
+    node.ip('route add default nexthop via 10.0.0.1 nexthop via 10.0.0.2');
+    assert.equal(node.link([IP], { choice: { is: 'auto' } }).look().interfaces[IP], 'eth0');
+    node.ip('route replace default nexthop via 10.0.0.1 nexthop via 10.0.1.1');
+    assert.match(
+      node.link([IP], { choice: { is: 'auto' } }).look().problem ?? '',
+      /several interfaces with a default route: set INTERFACE to one of eth0, eth1/,
+    );
+  });
+
   test('stays the same while the address is bound, though the node’s own address comes and goes', () => {
     node.addInterface('eth1');
     node.ip('addr add 203.0.113.1/24 dev eth1');
@@ -212,6 +225,12 @@ describe('the interface', needsNamespaces(), () => {
     const outcome = link.bind(SIX, 5_000);
     assert.ok(outcome.is === 'failed');
     assert.match(outcome.message, /IPv6 is switched off there \(net\.ipv6\.conf\.eth0\.disable_ipv6\)/);
+    assert.match(
+      link.look().problem ?? '',
+      /^IPv6 is switched off on eth0 \(net\.ipv6\.conf\.eth0\.disable_ipv6\)/,
+      'before anything is bound',
+    );
+    assert.equal(node.link([IP]).look().problem, null, 'and IPv4 is none the worse for it');
   });
 });
 

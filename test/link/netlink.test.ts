@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import {
   decodeAddress,
-  decodeDefaultRoute,
+  decodeDefaultRoutes,
   decodeLink,
   decodeMessages,
   encodeMessage,
@@ -21,7 +21,7 @@ describe('messages from the kernel', () => {
         for (const message of decodeMessages(Buffer.from(bytes))) {
           decodeAddress(message);
           decodeLink(message);
-          decodeDefaultRoute(message);
+          decodeDefaultRoutes(message);
         }
       }),
       { numRuns: 5_000 },
@@ -33,7 +33,7 @@ describe('messages from the kernel', () => {
       fc.property(fc.constantFrom(16, 20, 24), fc.uint8Array({ maxLength: 200 }), (type, body) => {
         const messages = decodeMessages(encodeMessage(type, 0, 1, Buffer.from(body)));
         assert.equal(messages.length, 1);
-        for (const message of messages) [decodeAddress, decodeLink, decodeDefaultRoute].forEach((decode) => decode(message));
+        for (const message of messages) [decodeAddress, decodeLink, decodeDefaultRoutes].forEach((decode) => decode(message));
       }),
       { numRuns: 5_000 },
     );

@@ -8,6 +8,7 @@ import { httpAsk } from '../../agent/probe/http.ts';
 import type { ProbeQuestion } from '../../agent/probe/probe.ts';
 import { tcpAsk } from '../../agent/probe/tcp.ts';
 import { selfSigned } from '../support/certificate.ts';
+import { OUTBOUND } from '../support/outbound.ts';
 
 const never = new AbortController().signal;
 type HttpQuestion = ProbeQuestion & { kind: 'http' };
@@ -50,7 +51,7 @@ function overTls(fields: Partial<HttpQuestion> = {}): HttpQuestion {
   return question('/200', { url: new URL(`https://127.0.0.1:${portOf(secure)}/200`), ...fields });
 }
 
-const ask = (asked: HttpQuestion, signal = never): Promise<void> => httpAsk(asked, 'leasehold/test')(signal);
+const ask = (asked: HttpQuestion, signal = never): Promise<void> => httpAsk(asked, OUTBOUND)(signal);
 
 describe('an http probe', () => {
   test('takes 200 to 399 for good, and redirects are not followed', async () => {
@@ -107,8 +108,8 @@ describe('a tcp probe', () => {
     const listening = net.createServer();
     await listen(listening);
     const port = portOf(listening);
-    await tcpAsk({ kind: 'tcp', host: '127.0.0.1', port })(never);
+    await tcpAsk({ kind: 'tcp', host: '127.0.0.1', port }, OUTBOUND)(never);
     await new Promise((resolve) => listening.close(resolve));
-    await assert.rejects(tcpAsk({ kind: 'tcp', host: '127.0.0.1', port })(never), { code: 'ECONNREFUSED' });
+    await assert.rejects(tcpAsk({ kind: 'tcp', host: '127.0.0.1', port }, OUTBOUND)(never), { code: 'ECONNREFUSED' });
   });
 });

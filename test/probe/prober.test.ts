@@ -17,6 +17,10 @@ const SPEC: ProbeSpec = {
 /** A service that answers as it is told, and counts how often it is asked at the same time. */
 class Service {
   answer: 'good' | 'refuse' | 'hang' = 'good';
+  /** Answers what hangs. */
+  relent: () => void = () => undefined;
+  /** Lets what hangs fail. */
+  fail: () => void = () => undefined;
   asked = 0;
   atOnce = 0;
   mostAtOnce = 0;
@@ -27,7 +31,12 @@ class Service {
     this.mostAtOnce = Math.max(this.mostAtOnce, this.atOnce);
     try {
       if (this.answer === 'refuse') throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
-      if (this.answer === 'hang') await new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
+      if (this.answer === 'hang')
+        await new Promise<void>((resolve, reject) => {
+          this.relent = resolve;
+          this.fail = () => reject(new Error('connection reset'));
+          signal.addEventListener('abort', () => reject(new Error('aborted')));
+        });
     } finally {
       this.atOnce -= 1;
     }
@@ -96,16 +105,71 @@ describe('probing', () => {
     assert.deepEqual(verdicts.at(-1), { healthy: false, reason: 'tcp://127.0.0.1:1: no answer within 1000ms' });
   });
 
-  test('does not count what it missed because the process itself stood still', async () => {
+  test('takes in what was answered while the process itself stood still', async () => {
+    const { clock, service, verdicts, prober } = start([{ ...SPEC, fall: 1 }]);
+    await clock.advance(0);
+    service.answer = 'hang';
+    await clock.advance(1_100);
+    for (let freeze = 0; freeze < 10; freeze += 1) {
+      clock.freeze(30_000);
+      service.relent();
+      await clock.advance(500);
+    }
+    assert.equal(verdicts.length, 1, 'frozen ten times, each time for longer than the time-out');
+    assert.deepEqual(prober.status[0]?.reason, null);
+  });
+
+  test('gives a question the time that is left of it after the process stood still', async () => {
+    const { clock, service, verdicts } = start([{ ...SPEC, fall: 1 }]);
+    await clock.advance(0);
+    service.answer = 'hang';
+    await clock.advance(1_100);
+    clock.freeze(30_000);
+    await clock.advance(700);
+    assert.equal(verdicts.length, 1);
+    await clock.advance(100);
+    assert.equal(verdicts.length, 2, 'but no more than that');
+  });
+
+  test('asks once more before it counts a failure during which the process stood still', async () => {
+    const { clock, service, verdicts } = start([{ ...SPEC, fall: 1 }]);
+    await clock.advance(0);
+    service.answer = 'hang';
+    await clock.advance(1_100);
+    clock.freeze(30_000);
+    await clock.advance(0);
+    service.answer = 'good';
+    service.fail();
+    await clock.advance(0);
+    assert.equal(verdicts.length, 1);
+  });
+
+  test('finds a service out that hangs, though the process stands still all the time', async () => {
     const { clock, service, verdicts } = start();
     await clock.advance(0);
     service.answer = 'hang';
-    for (let freeze = 0; freeze < 10; freeze += 1) {
-      await clock.advance(1_000);
-      clock.freeze(30_000);
+    for (let busy = 0; busy < 60 && verdicts.length < 2; busy += 1) {
+      await clock.advance(100);
+      clock.freeze(100);
     }
-    await clock.advance(400);
-    assert.deepEqual(verdicts.length, 1, 'frozen ten times, it has learnt nothing about the service');
+    assert.equal(verdicts.at(-1)?.healthy, false);
+  });
+
+  test('tells what is wrong now, when that has changed', async () => {
+    const { clock, service, verdicts } = start();
+    await clock.advance(0);
+    service.answer = 'refuse';
+    await clock.advance(2_000);
+    service.answer = 'hang';
+    await clock.advance(2_100);
+    assert.deepEqual(
+      verdicts.map(({ healthy, reason }) => [healthy, reason]),
+      [
+        [true, 'every probe is well'],
+        [false, 'tcp://127.0.0.1:1: connection refused'],
+        [false, 'tcp://127.0.0.1:1: no answer within 1000ms'],
+      ],
+    );
   });
 
   test('is healthy only if every probe is, and names those that are not', async () => {

@@ -8,6 +8,7 @@ import { HttpStandIn } from '../support/http-stand-in.ts';
 import type { Answer } from '../support/http-stand-in.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
+import { OUTBOUND } from '../support/outbound.ts';
 
 const never = new AbortController().signal;
 const terms = { signal: never, mayWrite: (): boolean => true };
@@ -20,7 +21,7 @@ let api: HcloudApi;
 beforeEach(async () => {
   answer = { status: 200, body: {} };
   server = await new HttpStandIn(() => answer, null).listen();
-  api = new HcloudApi(createProviderHttp(REAL_CLOCK, 'leasehold/test'), server.url, token, REAL_CLOCK);
+  api = new HcloudApi(createProviderHttp(REAL_CLOCK, OUTBOUND), server.url, token, REAL_CLOCK);
 });
 afterEach(() => server.close());
 
@@ -96,7 +97,8 @@ describe('the rate limit', () => {
     assert.equal(await pauseMs(headers(1, 0, nowS + 86_400)), 60_000);
     assert.equal(await pauseMs({}), 1_000);
     assert.equal(await pauseMs(headers(10, 10, nowS + 100)), 1_000);
-    assert.equal(await pauseMs({ ...headers(10, 0, 0), 'ratelimit-reset': 'soon' }), 1_000);
+    for (const name of ['limit', 'remaining', 'reset'])
+      assert.equal(await pauseMs({ ...headers(10, 0, nowS + 100), [`ratelimit-${name}`]: 'many' }), 1_000, name);
   });
 
   test('counts by the server’s clock where the server tells it', async () => {

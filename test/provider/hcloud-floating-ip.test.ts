@@ -12,6 +12,7 @@ import { HcloudStandIn } from '../support/hcloud-api.ts';
 import type { HcloudOptions } from '../support/hcloud-api.ts';
 import type { Exchange } from '../support/http-stand-in.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
+import { OUTBOUND } from '../support/outbound.ts';
 
 const IP = '198.51.100.77';
 const SIX = '2001:db8:7:9::1';
@@ -29,7 +30,7 @@ beforeEach(() => start());
 afterEach(() => hcloud.close());
 
 function provider(addresses: readonly string[] = [IP], token = new Secret(() => 'hcloud-token')): HcloudFloatingIp {
-  const http = createProviderHttp(REAL_CLOCK, 'leasehold/test');
+  const http = createProviderHttp(REAL_CLOCK, OUTBOUND);
   const serverId = new HcloudServerId(http, {
     configured: ME,
     metadataEndpoint: hcloud.metadataEndpoint,
@@ -84,6 +85,15 @@ describe('a claim', () => {
     assert.deepEqual(await claim(provider()), { is: 'confirmed' });
     assert.equal(hcloud.ownerOf(IP), ME);
     assert.equal(hcloud.writes().length, 1);
+  });
+
+  test('does not believe that an earlier action has ended because it could not be asked about once', async () => {
+    hcloud.move(IP, ME);
+    hcloud.actionMs = 400;
+    hcloud.beginAssign(1, OTHER);
+    hcloud.http.failNext({ is: 'answer', status: 502 }, ({ path }) => path.includes('/actions/'));
+    assert.deepEqual(await claim(provider()), { is: 'confirmed' });
+    assert.equal(hcloud.writes().length, 1, 'the earlier one has taken the address away, and it was claimed back');
   });
 
   test('counts an owner that changes when the action begins only once it has ended', async () => {
@@ -311,6 +321,14 @@ describe('preparing', () => {
     hcloud.http.faultFor = () => ({ is: 'cut', when: 'before' });
     assert.equal(((await provider().prepare(never)) as { isPassing: boolean }).isPassing, true);
   });
+});
+
+test('preparing that is called off is an answer like any other, and no defect', async () => {
+  hcloud.http.faultFor = () => ({ is: 'hang', when: 'before' });
+  const ending = new AbortController();
+  const readiness = provider().prepare(ending.signal);
+  ending.abort(new Error('the agent ends'));
+  assert.deepEqual(await readiness, { is: 'not-ready', isPassing: true, reason: 'the agent ends' });
 });
 
 test('a write that was refused for its token is not sent again with the next one once it may not be', async () => {

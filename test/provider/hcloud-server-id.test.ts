@@ -5,6 +5,7 @@ import type { HcloudServerIdSources } from '../../agent/provider/hcloud-server-i
 import { createProviderHttp } from '../../agent/provider/http.ts';
 import { HcloudStandIn } from '../support/hcloud-api.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
+import { OUTBOUND } from '../support/outbound.ts';
 
 const never = new AbortController().signal;
 
@@ -16,7 +17,7 @@ beforeEach(async () => {
 afterEach(() => hcloud.close());
 
 function serverId(sources: Partial<HcloudServerIdSources> = {}): HcloudServerId {
-  return new HcloudServerId(createProviderHttp(REAL_CLOCK, 'leasehold/test'), {
+  return new HcloudServerId(createProviderHttp(REAL_CLOCK, OUTBOUND), {
     configured: null,
     metadataEndpoint: hcloud.metadataEndpoint,
     providerId: () => Promise.resolve({ is: 'unknown', reason: 'the Node node-a cannot be read: 403' }),

@@ -67,7 +67,8 @@ export class MemoryLink implements Link {
 
   look(): LinkView {
     const addresses = Object.fromEntries(this.#addresses.map((address) => [address, this.#view(address)]));
-    return { problem: this.#node.problem, isPresent: this.#node.isPresent, addresses };
+    const interfaces = Object.fromEntries(this.#addresses.map((address) => [address, 'memory0']));
+    return { problem: this.#node.problem, isPresent: this.#node.isPresent, interfaces, addresses };
   }
 
   bind(address: string, lifetimeMs: number): BindOutcome {

@@ -66,7 +66,9 @@ export class NamespaceNode {
   link(addresses: readonly string[], options: LinkOptions = {}): KernelLink {
     const { choice = { is: 'name', name: 'eth0' }, kernelRelease = '6.1.0', through = (direct: Datagrams): Datagrams => direct } = options;
     const parsed = addresses.map((text): Address => parseAddress(text) ?? raise(`${text} is no address`));
-    const onNotice = (message: string): void => void this.notices.push(message);
+    const onNotice = (level: string, message: string): void => {
+      if (level === 'warn') this.notices.push(message);
+    };
     return inNamespace(
       this.name,
       () => new KernelLink(new RouteSocket(through(openDatagrams())), { addresses: parsed, choice, kernelRelease, onNotice }),
