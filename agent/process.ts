@@ -11,16 +11,20 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { constants, hostname } from 'node:os';
 import packageJson from '../package.json' with { type: 'json' };
 import { startAgent } from './assemble.ts';
+import type { Agent } from './assemble.ts';
 import { asError } from './clock.ts';
 import { loadSettings, SettingsError, unknownSettings } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
 import { SERVICE_ACCOUNT_FOLDER } from './kube/credentials.ts';
 import { LinkUnusable } from './link/kernel-link.ts';
-import { boottimeMs } from './link/libc.ts';
+import { boottimeMs, canWrite, endWithin, exitNow } from './link/libc.ts';
 import type { Link } from './ports.ts';
 import { createLog } from './report/log.ts';
 import type { Log } from './report/log.ts';
 import { systemClock } from './runtime/clock.ts';
+
+/** How long the end may take to be written down. */
+const LAST_WORDS_S = 1;
 
 const EXIT = { done: 0, defect: 1, unable: 77, settings: 78, signal: 128 } as const;
 
@@ -44,13 +48,25 @@ export function runProcess(openLink: OpenLink): void {
   process.on('uncaughtException', onDefect);
   process.on('unhandledRejection', (reason) => onDefect(asError(reason)));
 
+  // First of all, because the kernel drops a signal that the first process of a container has no handler for.
+  let agent: Agent | null = null;
+  let signals = 0;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      signals += 1;
+      if (signals > 1)
+        end(log, EXIT.signal + constants.signals[signal], `a second signal (${signal}): ending at once, the kernel removes the addresses`);
+      agent?.shutdown(`asked to end by ${signal}`);
+    });
+  }
+
   const identity = makeIdentity(settings.nodeName);
-  logger.info({ event: 'start', version, identity, settings }, `leasehold ${version} starts on ${settings.nodeName}`);
+  logger.info({ event: 'start', version, identity, settings: shown(settings) }, `leasehold ${version} starts on ${settings.nodeName}`);
   for (const name of unknownSettings(process.env))
     logger.warn({ event: 'unknown-setting' }, `${name} is no setting of Leasehold: is it misspelt?`);
 
   const link = tryToOpen(openLink, settings, log);
-  const agent = startAgent(settings, {
+  agent = startAgent(settings, {
     clock: systemClock(boottimeMs),
     random: Math.random,
     findAddresses: (name) => lookup(name, { all: true }),
@@ -61,19 +77,19 @@ export function runProcess(openLink: OpenLink): void {
     onDefect,
   });
 
-  let signals = 0;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      signals += 1;
-      if (signals > 1)
-        end(log, EXIT.signal + constants.signals[signal], `a second signal (${signal}): ending at once, the kernel removes the addresses`);
-      agent.shutdown(`asked to end by ${signal}`);
-    });
-  }
   agent.stopped.then(
     () => end(log, EXIT.done, 'ended in order'),
     (error: unknown) => onDefect(asError(error)),
   );
+}
+
+/** The settings as people need to see them: what a probe asks may carry credentials, and its name says enough. */
+function shown(settings: Settings): object {
+  return {
+    ...settings,
+    addresses: settings.addresses.map(({ text, prefixLength }) => `${text}/${prefixLength}`),
+    probes: settings.probes.map(({ name, intervalMs, timeoutMs, rise, fall }) => ({ name, intervalMs, timeoutMs, rise, fall })),
+  };
 }
 
 /** Settings that cannot be used end the process before anything has been touched. */
@@ -109,9 +125,14 @@ function makeIdentity(node: string): string {
   return `${node}_${here}_${randomBytes(4).toString('hex')}`;
 }
 
+/** Says why and ends, even if nobody reads it: then without these words, at the latest when the alarm rings. */
 function end(log: Log, code: number, message: string, error?: Error): never {
-  if (code === EXIT.done) log.logger.info({ event: 'end' }, message);
-  else log.logger.fatal({ event: 'end', code, ...(error === undefined ? {} : { err: error }) }, message);
-  log.flush();
-  process.exit(code);
+  endWithin(LAST_WORDS_S);
+  if (canWrite(process.stdout.fd)) {
+    log.lastWords(() => {
+      if (code === EXIT.done) log.logger.info({ event: 'end' }, message);
+      else log.logger.fatal({ event: 'end', code, ...(error === undefined ? {} : { err: error }) }, message);
+    });
+  }
+  exitNow(code);
 }

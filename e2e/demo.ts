@@ -4,7 +4,7 @@
  * In network namespaces where they can be had, else in memory. Leaves nothing behind, also after Ctrl-C.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildAgent } from '../scripts/build.ts';
@@ -18,6 +18,8 @@ import { FLOATING_IP, isSettled, raiseCurtain, servedBy, until } from './lab/sta
 import type { Stage } from './lab/stage.ts';
 
 const ACTION_MS = 500;
+/** A signal that has ended a program of ours has reached this one by then. */
+const SIGNAL_MS = 50;
 const WATCH_MS = 20;
 /** How long it takes at the most until it is known that an attempt got no answer. */
 const ATTEMPT_KNOWN_MS = 600;
@@ -43,24 +45,36 @@ async function main(): Promise<number> {
     if (namespaces.is === 'available') return await runInside(namespaces.unshare, fileURLToPath(import.meta.url), []);
     say(`No network namespaces can be had here (${namespaces.why}): the same is shown with interfaces in memory.`);
   }
-  // Inside namespaces /run is a file system of our own, which is gone with them.
-  const folder = mkdtempSync(join(isInside() ? '/run' : tmpdir(), 'leasehold-demo-'));
+  const folder = mkdtempSync(join(tmpdir(), 'leasehold-demo-'));
   let stage: Stage | null = null;
   const clean = async (): Promise<void> => {
     await stage?.close();
     rmSync(folder, { recursive: true, force: true });
   };
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => {
-      say(`\nEnded by ${signal}; everything is tidied away.`);
-      void clean().finally(() => process.exit(130));
+  let isEnding = false;
+  const end = (code: number): void => {
+    if (isEnding) return;
+    isEnding = true;
+    void clean().finally(() => process.exit(code));
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (!isEnding) say(`\nEnded by ${signal}; everything is tidied away.`);
+      end(128 + constants.signals[signal]);
     });
   }
+  // Whoever reads this has seen enough, as in `npm run demo | head`.
+  process.stdout.on('error', () => end(0));
   try {
     stage = await openStage(join(folder, 'dist'));
     return await play(stage);
+  } catch (error) {
+    // What was under way when the end began fails, because its ground is taken away, or Ctrl-C has ended it, too.
+    await new Promise((resolve) => setTimeout(resolve, SIGNAL_MS));
+    if (isEnding) return await new Promise<never>(() => undefined);
+    throw error;
   } finally {
-    await clean();
+    if (!isEnding) await clean();
   }
 }
 
@@ -72,12 +86,14 @@ async function openStage(dist: string): Promise<Stage> {
 
 async function play(stage: Stage): Promise<number> {
   say(bold(`Three agents, one failover IP (${FLOATING_IP}), one Lease.`));
-  say(
-    isInside()
-      ? 'Three nodes on a bridge, a router and a client, each in a network namespace of its own. The router follows a stand-in for'
-      : 'Three agents as real processes on loopback, with interfaces in memory, beside a stand-in for',
-  );
-  say(`Hetzner Cloud, which takes ${ACTION_MS / 1_000} s for an assignment; the client opens a connection every 20 ms.`);
+  if (isInside()) {
+    say('Three nodes on a bridge, a router and a client, each in a network namespace.');
+    say('The router follows a stand-in for Hetzner Cloud, which takes');
+  } else {
+    say('Three agents as real processes on loopback, with interfaces in memory,');
+    say('beside a stand-in for Hetzner Cloud, which takes');
+  }
+  say(`${ACTION_MS / 1_000} s for an assignment; a client opens a connection every 20 ms.`);
   const screen = new Screen(stage);
   const results: Result[] = [];
   try {
@@ -92,8 +108,9 @@ async function play(stage: Stage): Promise<number> {
   }
   table(results);
   say();
-  say(`Looked at everything ${stage.samples} times: no write to the provider outside its writer's tenure, and the address bound nowhere`);
-  say(`but where a tenure, a linger or a remaining lifetime explains it. Violations: ${stage.violations.length}.`);
+  say(`Everything was looked at ${stage.samples} times: did anybody write to the provider who`);
+  say('did not hold the Lease, was the address bound where nothing explains it?');
+  say(`Violations: ${stage.violations.length}.`);
   for (const violation of stage.violations) say(`  ${violation}`);
   return stage.violations.length === 0 ? 0 : 1;
 }
@@ -119,7 +136,7 @@ const ACTS: readonly Act[] = [
     },
   },
   {
-    title: '2. The agent of the holder is killed (SIGKILL); its node lives on',
+    title: '2. The agent of the holder is killed (SIGKILL), and started again later',
     what: 'agent killed, node alive',
     act: async (stage, holder) => {
       await stage.killAgent(holder);

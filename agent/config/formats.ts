@@ -50,12 +50,23 @@ export const port: Format<number> = format('a port from 1 to 65535', (raw) => {
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 };
 const LONGEST_MS = 24 * 60 * 60_000;
 
-/** A duration in milliseconds. */
-export const duration: Format<number> = format('a duration such as 500ms, 3s or 1m', (raw) => {
+/** A duration in milliseconds, of a day at the most. */
+export const duration: Format<number> = durationFrom('1ms');
+
+/** A duration in milliseconds that is not shorter than another one. */
+export function durationFrom(shortest: string): Format<number> {
+  const shortestMs = parseDuration(shortest) ?? 1;
+  return format(`a duration from ${shortest} to 1440m, such as 500ms, 3s or 1m`, (raw) => {
+    const value = parseDuration(raw);
+    return value !== null && value >= shortestMs && value <= LONGEST_MS ? value : null;
+  });
+}
+
+function parseDuration(raw: string): number | null {
   const [, amount = '', unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m)$/.exec(raw) ?? [];
   const value = Number(amount) * (UNITS_MS[unit] ?? Number.NaN);
-  return amount !== '' && Number.isInteger(value) && value > 0 && value <= LONGEST_MS ? value : null;
-});
+  return amount !== '' && Number.isInteger(value) ? value : null;
+}
 
 /** A name as Kubernetes takes it for a Node, a Lease or a namespace (RFC 1123 subdomain). */
 export const kubernetesName: Format<string> = format('lower-case letters, digits, "-" and ".", such as leasehold', (raw) =>
@@ -80,12 +91,26 @@ export const addressList: Format<readonly Address[]> = {
     const addresses = parts.map((part) => ({ part, address: parseAddress(part) }));
     const bad = addresses.filter(({ address }) => address === null || isUnusable(address));
     if (bad.length > 0) return { problem: `${bad.map(({ part }) => part).join(', ')} cannot be a failover IP` };
+    const networks = addresses.filter(({ address }) => address !== null && isNetwork(address));
+    if (networks.length > 0)
+      return { problem: `${networks.map(({ part }) => part).join(', ')} is a network: name one address in it, such as 2001:db8::1` };
     const found = addresses.flatMap(({ address }) => (address === null ? [] : [address]));
     const doubles = found.filter(({ text: one }, index) => found.findIndex(({ text: other }) => other === one) !== index);
     if (doubles.length > 0) return { problem: `${doubles.map((double) => double.text).join(', ')} is named twice` };
     return found.length === 0 ? null : { value: found };
   },
 };
+
+/** The first address of an IPv6 network, as providers write the network itself (RFC 4291, section 2.6.1: for its routers). */
+function isNetwork({ family, bytes, prefixLength }: Address): boolean {
+  return family === 6 && prefixLength < 127 && bytes.every((byte, index) => maskedHostBits(byte, index, prefixLength) === 0);
+}
+
+/** The bits of one byte of an address that do not belong to its network. */
+function maskedHostBits(byte: number, index: number, prefixLength: number): number {
+  const networkBits = Math.min(8, Math.max(0, prefixLength - index * 8));
+  return byte & (0xff >> networkBits);
+}
 
 /** Addresses that no router ever sends anywhere: unspecified, loopback, link-local, multicast. */
 function isUnusable({ family, bytes }: Address): boolean {

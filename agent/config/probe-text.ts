@@ -28,13 +28,19 @@ export const probeList: Format<readonly ProbeText[]> = {
     const probes = splitList(raw).map(parseProbeText);
     const problems = probes.flatMap((probe) => ('problem' in probe ? [probe.problem] : []));
     if (problems.length > 0) return { problem: problems.join('; ') };
+    if (probes.length === 0 && raw !== '') return null;
     return { value: probes.flatMap((probe) => ('problem' in probe ? [] : [probe])) };
   },
 };
 
+/** A URL, or what was meant to be one, without what may be a credential: everything before an @, and every query. */
+export function withoutSecrets(url: string): string {
+  return url.replace(/\/\/.*@/s, '//…@').replace(/\?[^#]*/s, '?…');
+}
+
 /** Reads one probe, or says what is wrong with it. */
 export function parseProbeText(text: string): ProbeText | { readonly problem: string } {
-  const name = text.replace(/#.*$/s, '').replace(/\/\/[^/@]*@/, '//');
+  const name = withoutSecrets(text.replace(/#.*$/s, ''));
   const problem = (what: string): { readonly problem: string } => ({ problem: `${name}: ${what}` });
   if (!URL.canParse(text)) return problem('is not a URL');
   const url = new URL(text);

@@ -7,6 +7,7 @@
 import convict from 'convict';
 import { asError } from '../clock.ts';
 import { Secret } from '../secret.ts';
+import { withoutSecrets } from './probe-text.ts';
 import { SCHEMA } from './schema.ts';
 import type { SettingDefinition, SettingName } from './schema.ts';
 
@@ -82,7 +83,10 @@ export class SettingsReader {
       const wrong = secret.reveal() === '' ? 'names an empty file' : 'holds something else';
       this.problems.push(`${name}${FILE_SUFFIX}="${path ?? ''}" ${wrong}: write ${format.accepts} into it`);
     } catch (error) {
-      this.problems.push(`${name}${FILE_SUFFIX}="${path ?? ''}" cannot be read: ${asError(error).message}`);
+      const { code = 'no reason given' } = asError(error) as NodeJS.ErrnoException;
+      // What is no path may be the secret itself.
+      const shown = path?.includes('/') === true ? `="${path}"` : '';
+      this.problems.push(`${name}${FILE_SUFFIX}${shown} cannot be read (${code}): write the path of a file, such as /run/secrets/token`);
     }
     return null;
   }
@@ -112,16 +116,11 @@ export class SettingsReader {
     return (raw) => {
       const parsed = format.parse(String(raw));
       if (parsed !== null && 'value' in parsed) return;
-      const shown = isSecret === true ? '' : `="${withoutCredentials(String(raw))}"`;
+      const shown = isSecret === true ? '' : `="${String(raw).split(',').map(withoutSecrets).join(',')}"`;
       const detail = parsed === null ? '' : ` (${parsed.problem})`;
       this.problems.push(`${name}${shown} is not accepted${detail}: write ${format.accepts}`);
     };
   }
-}
-
-/** A URL that was refused for its credentials is still shown. */
-function withoutCredentials(text: string): string {
-  return text.replaceAll(/\/\/[^/@\s]*@/g, '//[secret]@');
 }
 
 function definitionOf(name: SettingName): SettingDefinition<unknown> {

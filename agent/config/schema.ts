@@ -9,6 +9,7 @@ import {
   addressList,
   baseUrl,
   duration,
+  durationFrom,
   host,
   hostAndPort,
   interfaceChoice,
@@ -49,7 +50,7 @@ export const SCHEMA = {
     format: text,
     default: null,
     defaultDoc: 'in-cluster',
-    doc: 'Path of a kubeconfig. Only outside a cluster; inside one the service account is used.',
+    doc: "Path of a kubeconfig. Where it is set, it is used instead of the pod's service account.",
   }),
   KUBERNETES_SERVICE_HOST: setting({
     format: host,
@@ -61,7 +62,11 @@ export const SCHEMA = {
     default: '443',
     doc: 'Port of the Kubernetes API in a cluster; Kubernetes fills it in.',
   }),
-  LEASE_NAME: setting({ format: kubernetesName, default: 'leasehold', doc: 'The Lease that the agents contend for.' }),
+  LEASE_NAME: setting({
+    format: kubernetesName,
+    default: 'leasehold',
+    doc: 'The Lease that the agents contend for. The Role must name it, too, in `resourceNames`.',
+  }),
   LEASE_NAMESPACE: setting({
     format: kubernetesName,
     default: null,
@@ -71,7 +76,7 @@ export const SCHEMA = {
   LEASE_DURATION: setting({
     format: duration,
     default: '3s',
-    doc: 'How long a candidate waits for a sign of life of the holder before it takes over.',
+    doc: 'How long a candidate waits for a sign of life of the holder before it takes over. With `PROVIDER=none` at least 2909ms.',
   }),
   RENEW_DEADLINE: setting({
     format: duration,
@@ -97,14 +102,14 @@ export const SCHEMA = {
     doc: 'Required. What routes the addresses: `hcloud-floating-ip`, or `none` to bind them and nothing else.',
   }),
   PROVIDER_TIMEOUT: setting({
-    format: duration,
+    format: durationFrom('5s'),
     default: '30s',
     doc:
       'How long one claim may take in all before another node may try. Also how long a node goes on serving after it has stepped down, and part of how ' +
-      'long the kernel keeps the address if the agent dies.',
+      "long the kernel keeps the address if the agent dies. The pod's `terminationGracePeriodSeconds` must be 15 s more.",
   }),
   VERIFY_INTERVAL: setting({
-    format: duration,
+    format: durationFrom('5s'),
     default: '30s',
     doc: 'How often a holder reads back where the provider routes the addresses.',
   }),
@@ -124,7 +129,9 @@ export const SCHEMA = {
     format: positiveInteger,
     default: null,
     defaultDoc: 'found by itself',
-    doc: "This server's number, where neither the metadata service nor the Node's `spec.providerID` tells it.",
+    doc:
+      "This server's number, where neither the metadata service nor the Node's `spec.providerID` tells it. (The Node is asked only where the agent may " +
+      'read it, which the manifests do not allow.)',
   }),
   PROBES: setting({
     format: probeList,

@@ -1,7 +1,9 @@
 /**
- * The few calls into the C library that Node has no words for: netlink sockets and CLOCK_BOOTTIME.
+ * The few calls into the C library that Node has no words for: netlink sockets, CLOCK_BOOTTIME, and an end that waits for
+ * nothing.
  *
- * Guarantees: each function is one system call that returns at once or, for `receive`, within a tenth of a second.
+ * Guarantees: each function is one or two system calls and returns at once; `receive` and `canWrite` wait for at most a tenth
+ * of a second.
  * Needs glibc.
  */
 import koffi from 'koffi';
@@ -18,6 +20,8 @@ const SOL_NETLINK = 270;
 const NETLINK_GET_STRICT_CHK = 12;
 const CLOCK_BOOTTIME = 7;
 const RECEIVE_TIMEOUT_US = 100_000;
+const POLLOUT = 4;
+const WRITE_PATIENCE_MS = 100;
 
 const libc = koffi.load('libc.so.6');
 const socket = libc.func('int socket(int, int, int)') as (domain: number, type: number, protocol: number) => number;
@@ -31,6 +35,9 @@ const setsockopt = libc.func('int setsockopt(int, int, int, const void *, uint32
 const send = libc.func('long send(int, const void *, size_t, int)') as (fd: number, data: Buffer, length: number, flags: number) => number;
 const recv = libc.func('long recv(int, void *, size_t, int)') as (fd: number, data: Buffer, length: number, flags: number) => number;
 const close = libc.func('int close(int)') as (fd: number) => number;
+const poll = libc.func('int poll(void *, unsigned long, int)') as (fds: Buffer, count: number, timeoutMs: number) => number;
+const alarm = libc.func('unsigned int alarm(unsigned int)') as (seconds: number) => number;
+const exit = libc.func('void _exit(int)') as (code: number) => void;
 const clockGettime = libc.func('int clock_gettime(int, void *)') as (clock: number, time: Buffer) => number;
 
 /** What a system call failed with, by its name in <errno.h>. */
@@ -78,6 +85,28 @@ const time = Buffer.alloc(16);
 export function boottimeMs(): number {
   checked('clock_gettime', clockGettime(CLOCK_BOOTTIME, time));
   return Number(time.readBigInt64LE(0)) * 1_000 + Number(time.readBigInt64LE(8)) / 1e6;
+}
+
+/** Whether something can be written to a file descriptor without waiting longer than a moment for its reader (poll(2)). */
+export function canWrite(fd: number): boolean {
+  const entry = Buffer.alloc(8);
+  entry.writeInt32LE(fd, 0);
+  entry.writeInt16LE(POLLOUT, 4);
+  return poll(entry, 1, WRITE_PATIENCE_MS) === 1 && entry.readInt16LE(6) === POLLOUT;
+}
+
+/** From now on the kernel ends this process by SIGALRM after so many seconds, whatever it is waiting for (alarm(2)). */
+export function endWithin(seconds: number): void {
+  alarm(seconds);
+}
+
+/**
+ * Ends this process at once (_exit(2)). `process.exit` would first wait for what is under way beside the loop, such as the
+ * look-up of a name at a server that is gone or a write that nobody reads.
+ */
+export function exitNow(code: number): never {
+  exit(code);
+  throw new Error('_exit returned');
 }
 
 function checked(call: string, result: number): number {

@@ -22,12 +22,13 @@ export interface Log {
   readonly logger: Logger;
   /** How many lines were dropped because nobody read them. */
   readonly dropped: () => number;
-  /** Writes what is still waiting, blocking. Only for the last words of a process. */
-  readonly flush: () => void;
+  /** Lets something be said and writes all that is still waiting, which waits for its reader. Nothing is logged after it. */
+  readonly lastWords: (say: () => void) => void;
 }
 
 /** About ten thousand lines. */
 const WAITING_BYTES_MAX = 4 * 1024 * 1024;
+const IN_FLIGHT_MS = 10;
 const BLOT = '[secret]';
 /** A shorter value would blot out half of an innocent line. */
 const SECRET_LENGTH_MIN = 6;
@@ -36,9 +37,14 @@ export function createLog({ level, format, secrets, base, fd }: LogOptions): Log
   const destination = pino.destination({ fd, sync: false, minLength: 0, maxLength: WAITING_BYTES_MAX });
   let dropped = 0;
   destination.on('drop', () => (dropped += 1));
-  // Standard output may be closed by whoever reads it: that is no reason to give up the address.
-  destination.on('error', () => undefined);
-  const stream = format === 'pretty' ? pretty({ destination, ignore: 'pid,hostname', messageFormat: '{msg}' }) : destination;
+  // Standard output may be closed by whoever reads it, or its disk be full: that is no reason to give up the address.
+  let isBroken = false;
+  destination.on('error', () => (isBroken = true));
+  destination.on('write', () => (isBroken = false));
+  // Only what it needs to write: given more, pino would wait at a fatal line until everything is written.
+  const plain = { write: (line: string): void => void destination.write(line) };
+  const forPeople = { destination, ignore: 'pid,hostname', translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l', hideObject: true };
+  const stream = format === 'pretty' ? pretty(forPeople) : plain;
   const logger = pino(
     {
       level,
@@ -53,7 +59,14 @@ export function createLog({ level, format, secrets, base, fd }: LogOptions): Log
   return {
     logger,
     dropped: () => dropped,
-    flush: () => {
+    lastWords: (say) => {
+      // What another thread is writing at this very moment takes it microseconds, and comes first.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, IN_FLIGHT_MS);
+      // From here on a line is written before the call that logs it returns.
+      Object.assign(destination, { sync: true });
+      say();
+      // It would be tried again for ever.
+      if (isBroken) return;
       try {
         destination.flushSync();
       } catch {

@@ -25,6 +25,11 @@ export interface ServerOptions {
 }
 
 const RETRY_MS = 2_000;
+const WHY: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another process uses the port: set LISTEN to a free one, and both probes of the DaemonSet, too',
+  EADDRNOTAVAIL: 'this node does not have that address: set LISTEN to one that it has',
+  EACCES: 'a port below 1024 needs a capability that the agent does not have: set LISTEN to a higher one',
+};
 const REQUEST_TIMEOUT_MS = 5_000;
 
 /** Serves until `close` is called. */
@@ -32,6 +37,8 @@ export class StatusServer {
   readonly #server: http.Server;
   readonly #options: ServerOptions;
   #retry: Timer | null = null;
+  /** What was last told. */
+  #problem: string | null = null;
   #isClosed = false;
 
   constructor(options: ServerOptions) {
@@ -51,14 +58,15 @@ export class StatusServer {
   }
 
   #listen(): void {
-    this.#server.listen({ host: this.#options.host, port: this.#options.port });
+    this.#server.listen({ host: this.#options.host, port: this.#options.port }, () => (this.#problem = null));
   }
 
   #onError(error: NodeJS.ErrnoException): void {
     if (this.#isClosed) return;
     const { host, port, clock, onProblem } = this.#options;
-    const why = error.code === 'EADDRINUSE' ? 'another process uses it: set LISTEN to a free port' : error.message;
-    onProblem(`cannot listen on ${host}:${port}: ${why}`);
+    const problem = `cannot listen on ${host}:${port}: ${WHY[error.code ?? ''] ?? error.message}`;
+    if (problem !== this.#problem) onProblem(problem);
+    this.#problem = problem;
     this.#retry = clock.setTimer(RETRY_MS, () => this.#listen());
   }
 

@@ -13,6 +13,9 @@ export interface BoundMessage {
   readonly untilMs: number;
 }
 
+// Nobody is left to count the lifetimes.
+process.on('disconnect', () => process.exit());
+
 runProcess(({ addresses: [address] }) => {
   const clock = systemClock(boottimeMs);
   const node = new MemoryNode(clock);

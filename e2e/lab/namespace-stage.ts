@@ -66,6 +66,7 @@ export class NamespaceStage implements Stage {
   readonly #sockets = new Map<string, RouteSocket>();
   readonly #sampler: NodeJS.Timeout;
   #client: ChildProcess | null = null;
+  #isClosed = false;
 
   private constructor(options: LabOptions, kube: KubeApi, hcloud: HcloudStandIn, watcher: Watcher) {
     this.#options = options;
@@ -203,6 +204,8 @@ export class NamespaceStage implements Stage {
   }
 
   async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     clearInterval(this.#sampler);
     this.#client?.kill('SIGKILL');
     for (const agent of this.#agents.values()) if (agent.isRunning) agent.signal('SIGKILL');
@@ -212,6 +215,7 @@ export class NamespaceStage implements Stage {
   }
 
   #bound(): Bound[] {
+    if (this.#isClosed) return [];
     return this.nodes.flatMap((node) => {
       const rows = this.#sockets.get(node)?.dump(RTM_GETADDR, Buffer.alloc(8)).map(decodeAddress) ?? [];
       const row = rows.find((each) => each !== null && addressText(each.bytes) === FLOATING_IP) ?? null;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { closeSync, constants, copyFileSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
@@ -10,6 +11,7 @@ import type { Status } from '../support/agent-world.ts';
 import { eventually } from '../support/eventually.ts';
 import { permissionsOfTheRole } from '../support/manifests.ts';
 import { needsNamespaces } from '../support/namespace-test.ts';
+import { ip } from '../support/namespaces.ts';
 
 const OTHER = 'node-b_boot_0002';
 const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -28,6 +30,19 @@ async function until(what: string, condition: () => Promise<boolean>, timeoutMs 
 
 const untilRole = (role: string, timeoutMs?: number): Promise<void> =>
   until(`it is ${role}`, async () => (await world.status())?.role === role, timeoutMs);
+
+/** A pipe that is full and that nobody will read, opened for writing as a shell would. */
+function fullPipe(path: string): number {
+  spawnSync('mkfifo', [path]);
+  // Held open on both sides, so that it neither waits for a reader nor loses one.
+  const both = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  try {
+    for (;;) writeSync(both, 'x'.repeat(4_096));
+  } catch {
+    // It is full.
+  }
+  return openSync(path, constants.O_WRONLY);
+}
 
 async function served(env: Readonly<Record<string, string>> = {}): Promise<AgentProcess> {
   const agent = world.start(bundle, env);
@@ -99,6 +114,34 @@ describe('an agent', needsNamespaces(), () => {
       assert.equal(await agent.ended, 130);
       assert.equal(world.rows().length, 1);
     });
+
+    test('ends in order at once while the provider does not answer', async () => {
+      world.hcloud.http.faultFor = () => ({ is: 'hang', when: 'before' });
+      const agent = world.start(bundle);
+      await untilRole('standby');
+      agent.signal('SIGTERM');
+      assert.equal(await agent.ended, 0);
+    });
+
+    for (const [what, open] of [
+      ['nobody reads its log any more', (): number => fullPipe(join(world.folder, 'pipe'))],
+      ['the disk of its log is full', (): number => openSync('/dev/full', 'w')],
+    ] as const) {
+      test(`ends when asked, and at once when asked twice, though ${what}`, async () => {
+        const fd = open();
+        const agent = world.start(bundle, {}, fd);
+        await untilRole('serving');
+        agent.signal('SIGTERM');
+        await untilRole('leaving');
+        agent.signal('SIGTERM');
+        assert.equal(await agent.ended, 143);
+        const another = world.start(bundle, { PROVIDER: 'none' }, fd);
+        await untilRole('serving');
+        another.signal('SIGTERM');
+        assert.equal(await another.ended, 0);
+        closeSync(fd);
+      });
+    }
 
     test('works in a cluster with a service account, also when its token is rotated', async () => {
       mkdirSync(SERVICE_ACCOUNT, { recursive: true });
@@ -228,7 +271,7 @@ describe('an agent', needsNamespaces(), () => {
       const before = JSON.stringify(world.kube.lease());
       const agent = world.start(bundle);
       await until('it is not ready for that reason', async () =>
-        ((await world.probe('/readyz'))?.text ?? '').includes('belongs to another program: "kube-scheduler"'),
+        ((await world.probe('/readyz'))?.text ?? '').includes('the Lease is held by another program, "kube-scheduler": delete it'),
       );
       await says(agent, 'warn', /name another one in LEASE_NAME/);
       assert.equal(JSON.stringify(world.kube.lease()), before);
@@ -236,13 +279,19 @@ describe('an agent', needsNamespaces(), () => {
     });
 
     test('deleted by hand while held: it goes on serving clients, waits a whole duration, and makes it anew', async () => {
-      await served();
+      const agent = await served();
       world.kube.delete();
-      await eventually('the Lease is back', () => world.kube.lease()?.spec.holderIdentity?.startsWith('node-a') === true);
+      await eventually('it has noticed', () => agent.log.some(({ reason }) => reason === 'the Lease was deleted'));
+      let mostMissing = 0;
+      await eventually('the Lease is back', () => {
+        mostMissing = Math.max(mostMissing, 1 - world.rows().length);
+        return world.kube.lease()?.spec.holderIdentity?.startsWith('node-a') === true;
+      });
+      assert.equal(mostMissing, 0, 'the address stayed all the while');
       await untilRole('serving');
       const { transitions } = (await world.status()) ?? assert.fail();
-      assert.ok(transitions.some(({ reason }) => reason === 'the Lease was deleted'));
-      assert.equal(world.rows().length, 1);
+      const wait = transitions.find(({ from, to }) => from === 'standby' && to === 'acquiring');
+      assert.ok((wait?.elapsedMs ?? 0) >= 3_000, `${wait?.elapsedMs}ms`);
     });
 
     test('given to somebody else by hand while held: it lets go at once, and takes it again when that one is silent', async () => {
@@ -286,12 +335,15 @@ describe('an agent', needsNamespaces(), () => {
       assert.equal(world.hcloud.writes().length, 1, 'the address never moved');
     });
 
-    test('it is slow: renewals time out one by one, and the agent neither ends nor binds anything it should not', async () => {
+    test('it is slow: renewals time out one by one, clients are served on, and the Lease is taken again afterwards', async () => {
       const agent = await served();
       world.kube.http.faultFor = () => ({ is: 'delay', ms: 700, when: 'before' });
       await eventually('the tenure has ended', () => agent.log.some(({ from, to }) => from === 'serving' && to === 'standby'));
+      assert.equal(world.rows().length, 1, 'clients are served on');
       world.kube.http.faultFor = () => null;
       await untilRole('serving');
+      assert.equal(agent.isRunning, true);
+      assert.equal(world.hcloud.writes().length, 1, 'the address never moved');
     });
 
     test('it goes away before the agent starts: the agent waits, not ready', async () => {
@@ -330,6 +382,15 @@ describe('an agent', needsNamespaces(), () => {
         ((await world.probe('/readyz'))?.text ?? '').includes('interface: there is no interface later0'),
       );
       assert.equal(world.kube.lease()?.spec.holderIdentity, undefined);
+      ip('link add later0 type veth peer name later1');
+      try {
+        ip('link set later1 up');
+        ip('link set later0 up');
+        await untilRole('serving');
+        assert.equal((await world.probe('/readyz'))?.status, 200);
+      } finally {
+        ip('link del later0');
+      }
     });
 
     test('what a killed agent left is taken over by the next one on this node', async () => {

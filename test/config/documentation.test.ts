@@ -13,8 +13,6 @@ test('the settings table in the README is what the schema gives', () => {
 test('every setting has a row with its default and its meaning, and secrets name their twin', () => {
   const rows = settingsTable().split('\n').slice(2);
   assert.equal(rows.length, Object.keys(SCHEMA).length);
-  assert.ok(
-    rows.includes('| `LEASE_DURATION` | `3s` | How long a candidate waits for a sign of life of the holder before it takes over. |'),
-  );
+  assert.ok(rows.includes('| `RENEW_INTERVAL` | `500ms` | How often a holder renews. At most half of `RENEW_DEADLINE`. |'));
   assert.ok(rows.some((row) => row.startsWith('| `HCLOUD_TOKEN`, `HCLOUD_TOKEN_FILE` | – | Required')));
 });

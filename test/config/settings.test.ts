@@ -15,12 +15,12 @@ const WORKING = {
 type Env = Readonly<Record<string, string | undefined>>;
 
 function load(env: Env, files: Readonly<Record<string, string>> = {}): Settings {
-  const readFile = (path: string): string => files[path] ?? raise(`ENOENT: no such file or directory, open '${path}'`);
+  const readFile = (path: string): string => files[path] ?? missing(path);
   return loadSettings({ env, hostname: 'my-host', readFile, serviceAccountFolder: '/sa' });
 }
 
-function raise(message: string): never {
-  throw new Error(message);
+function missing(path: string): never {
+  throw Object.assign(new Error(`ENOENT: no such file or directory, open '${path}'`), { code: 'ENOENT' });
 }
 
 function problems(env: Env, files: Readonly<Record<string, string>> = {}): readonly string[] {
@@ -143,7 +143,7 @@ describe('what is wrong with settings', () => {
       'PROBE_FALL="0"',
       'PROVIDER="aws"',
     ]);
-    assert.ok(found.includes('LEASE_DURATION="3 seconds" is not accepted: write a duration such as 500ms, 3s or 1m'));
+    assert.ok(found.includes('LEASE_DURATION="3 seconds" is not accepted: write a duration from 1ms to 1440m, such as 500ms, 3s or 1m'));
     assert.ok(found.includes('PROVIDER="aws" is not accepted: write hcloud-floating-ip or none'));
   });
 
@@ -168,16 +168,19 @@ describe('what is wrong with settings', () => {
       '203.0.113.10,203.0.113.10',
       'example.org',
       '2001:db8::1/0',
+      '2001:db8::/64',
+      '2001:db8:1:ff00::/56',
       ',',
     ],
     INTERFACE: ['eth0 eth1', 'mac:zz', '/(/'],
     PROVIDER: ['hcloud'],
-    PROVIDER_TIMEOUT: ['soon'],
-    VERIFY_INTERVAL: ['often'],
+    PROVIDER_TIMEOUT: ['soon', '4s'],
+    VERIFY_INTERVAL: ['often', '1s'],
     HCLOUD_ENDPOINT: ['api.hetzner.cloud', 'ftp://x', 'https://x/?a=b', 'https://x/#y'],
     HCLOUD_METADATA_ENDPOINT: ['169.254.169.254'],
     HCLOUD_SERVER_ID: ['edge-b', '-1', '1e3'],
     PROBES: [
+      ',,',
       '127.0.0.1:80',
       'icmp://x',
       'tcp://host',
@@ -210,7 +213,8 @@ describe('what is wrong with settings', () => {
     for (const value of values) {
       test(`${name}="${value}" is refused with its name, its value and what is accepted`, () => {
         const found = problems({ ...WORKING, [name]: value });
-        const [problem = ''] = found.filter((each) => each.startsWith(`${name}="${value}" is not accepted`));
+        const shown = value.replace(/\?[^#]*/, '?…');
+        const [problem = ''] = found.filter((each) => each.startsWith(`${name}="${shown}" is not accepted`));
         assert.match(problem, /: write .+/, found.join('\n'));
       });
     }
@@ -243,7 +247,7 @@ describe('what is wrong with settings', () => {
 
   test('a secret’s file that is missing, empty or named beside the secret itself', () => {
     const withFile = { ...WORKING, HCLOUD_TOKEN: undefined, HCLOUD_TOKEN_FILE: '/token' };
-    assert.match(problems(withFile)[0] ?? '', /^HCLOUD_TOKEN_FILE="\/token" cannot be read: ENOENT/);
+    assert.match(problems(withFile)[0] ?? '', /^HCLOUD_TOKEN_FILE="\/token" cannot be read \(ENOENT\): write the path of a file/);
     assert.match(problems(withFile, { '/token': '\n' })[0] ?? '', /names an empty file: write the token itself/);
     assert.match(problems(withFile, { '/token': 'token: abc' })[0] ?? '', /holds something else: write the token itself/);
     assert.match(problems({ ...withFile, HCLOUD_TOKEN: 'x' }, { '/token': 'y' })[0] ?? '', /both set/);
@@ -267,8 +271,13 @@ describe('what is wrong with settings', () => {
 
   test('never shows a secret or what a probe’s URL carried', () => {
     const text = problems({ ...WORKING, HCLOUD_TOKEN_FILE: '/x', PROBES: 'http://user:hunter2@x/' }).join('\n');
-    assert.match(text, /PROBES="http:\/\/\[secret\]@x\/"/);
+    assert.match(text, /PROBES="http:\/\/…@x\/"/);
     assert.doesNotMatch(text, /very-secret|hunter2/);
+    for (const url of ['http://a:b@hunter2@x/', 'http://a:hunter2/c@x/', 'icmp://x/?token=hunter2', 'http://x/?token=hunter2#fall=0'])
+      assert.doesNotMatch(problems({ ...WORKING, PROBES: url }).join('\n'), /hunter2/, url);
+    const misplaced = problems({ ...WORKING, HCLOUD_TOKEN: undefined, HCLOUD_TOKEN_FILE: 'very-secret-token' });
+    assert.match(misplaced.join(), /^HCLOUD_TOKEN_FILE cannot be read \(ENOENT\): write the path of a file/);
+    assert.doesNotMatch(misplaced.join(), /very-secret/);
   });
 
   test('is found in any text without a crash', () => {

@@ -18,7 +18,7 @@ beforeEach(() => {
   secrets = ['very-secret-token'];
 });
 afterEach(() => {
-  log.flush();
+  log.lastWords(() => undefined);
   closeSync(fd);
   rmSync(folder, { recursive: true });
 });
@@ -28,7 +28,6 @@ function open(format: 'json' | 'pretty' = 'json', level = 'trace'): void {
 }
 
 function written(): string {
-  log.flush();
   return readFileSync(join(folder, 'log'), 'utf8');
 }
 
@@ -77,8 +76,20 @@ describe('the log', () => {
   test('leaves out what is below its level', () => {
     open('json', 'warn');
     log.logger.info('quiet');
-    assert.equal(written(), '');
+    log.lastWords(() => log.logger.warn('loud'));
+    assert.match(written(), /^[^\n]*loud[^\n]*\n$/);
   });
+
+  for (const format of ['json', 'pretty'] as const) {
+    test(`has written everything when the last words are said (${format})`, () => {
+      open(format);
+      for (let count = 0; count < 50; count += 1) log.logger.info(`line ${count}`);
+      log.lastWords(() => log.logger.fatal('the end'));
+      const lines = written().trim().split('\n');
+      assert.equal(lines.length, 51);
+      assert.match(lines.at(-1) ?? '', /the end/);
+    });
+  }
 });
 
 describe('when nobody reads', () => {

@@ -77,7 +77,10 @@ describe('the port', () => {
     await new Promise<void>((resolve) => other.listen(port, '127.0.0.1', resolve));
     start();
     await eventually('the problem is told', () => problems.length > 0);
-    assert.equal(problems[0], `cannot listen on 127.0.0.1:${port}: another process uses it: set LISTEN to a free port`);
+    assert.equal(
+      problems[0],
+      `cannot listen on 127.0.0.1:${port}: another process uses the port: set LISTEN to a free one, and both probes of the DaemonSet, too`,
+    );
     await new Promise((resolve) => other.close(resolve));
     let answer: [number, string] | null = null;
     await eventually('it is served', () => {

@@ -29,7 +29,7 @@ export interface Status {
   readonly notReadyBecause: readonly string[];
   readonly hindrance: string | null;
   readonly addresses: readonly { readonly address: string; readonly state: string; readonly owner: { readonly is: string } | null }[];
-  readonly transitions: readonly { readonly from: string; readonly to: string; readonly reason: string }[];
+  readonly transitions: readonly { readonly from: string; readonly to: string; readonly reason: string; readonly elapsedMs: number }[];
   readonly [field: string]: unknown;
 }
 
@@ -72,8 +72,8 @@ export class AgentWorld {
     return new AgentWorld(kube, hcloud);
   }
 
-  /** Starts an agent from a bundle. `env` changes its settings; undefined unsets one. */
-  start(bundle: string, env: Env = {}): AgentProcess {
+  /** Starts an agent from a bundle. `env` changes its settings; undefined unsets one. It logs to `stdout`, or into its log. */
+  start(bundle: string, env: Env = {}, stdout: 'pipe' | number = 'pipe'): AgentProcess {
     writeFileSync(join(this.folder, 'kubeconfig'), this.kube.kubeconfig());
     const settings: Env = {
       NODE_NAME: 'node-a',
@@ -90,8 +90,8 @@ export class AgentWorld {
     };
     const [program = '', ...args] = entryPoint(bundle);
     const set = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
-    const child = spawn(program, args, { env: set, stdio: ['ignore', 'pipe', 'pipe'] });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+    const child = spawn(program, args, { env: set, stdio: ['ignore', stdout, 'pipe'] });
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
     const agent = new AgentProcess(settings['NODE_NAME'] ?? '', child);
     this.#agents.push(agent);
     return agent;

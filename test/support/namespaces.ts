@@ -11,6 +11,8 @@ import { constants } from 'node:os';
 
 const INSIDE = 'LEASEHOLD_INSIDE_NAMESPACES';
 const NAMESPACES = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+/** How long a script may take to clean up after itself. */
+const PATIENCE_MS = 2_000;
 const AS_ORDINARY_USER = ['--user', '--map-root-user'];
 /** Everything that a lab needs, once: a name, a pair of linked interfaces, a bridge, forwarding. */
 const TRIAL = [
@@ -52,10 +54,14 @@ export function isInside(): boolean {
 /** Runs a script again, inside new namespaces, and returns its exit code. */
 export async function runInside(unshare: readonly string[], script: string, args: readonly string[]): Promise<number> {
   const command = ['sh', '-c', 'mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@"', 'sh', process.execPath, script, ...args];
-  const child = spawn('unshare', [...unshare, ...command], { stdio: 'inherit', env: { ...process.env, [INSIDE]: '1' } });
-  // The foreground group gets Ctrl-C as a whole: the script inside cleans up, and this one waits for it.
-  process.on('SIGINT', () => undefined);
-  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  // What is left in /run is gone with it.
+  const env = { ...process.env, [INSIDE]: '1', TMPDIR: '/run' };
+  const child = spawn('unshare', [...unshare, ...command], { stdio: 'inherit', env });
+  // The foreground group gets Ctrl-C as a whole, and the script inside ends by itself, unless it has only just begun: the
+  // first process of a namespace gets no signal before it has a handler for it. Killing `unshare` dissolves everything.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => void setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS));
+  }
   return await new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('exit', (code, signal) => resolve(code ?? 128 + (constants.signals[signal ?? 'SIGKILL'] ?? 0)));
