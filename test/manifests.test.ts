@@ -83,7 +83,7 @@ for (const overlay of OVERLAYS) {
 
     test('uses the node’s network with one capability and no more', () => {
       assert.equal(pod()['hostNetwork'], true);
-      assert.equal(pod()['dnsPolicy'], 'ClusterFirstWithHostNet');
+      assert.equal(pod()['dnsPolicy'], 'Default');
       const { securityContext } = container();
       assert.deepEqual(securityContext['capabilities'], { drop: ['ALL'], add: ['NET_ADMIN'] });
       assert.deepEqual([securityContext['readOnlyRootFilesystem'], securityContext['allowPrivilegeEscalation']], [true, false]);
