@@ -213,9 +213,13 @@ function onAddressSeen(turn: Turn, address: string, seen: AddressView): void {
   }
 }
 
-/** The office is over: cancels every claim and lets go of every address, at once on L2, by lingering where routed. */
-export function letGoOfAddresses(turn: Turn): void {
+/**
+ * The office is over since `endedAtMs`: cancels every claim and lets go of every address, at once on L2, by lingering where
+ * routed. Who notices late, after a freeze, has that much less left to linger.
+ */
+export function letGoOfAddresses(turn: Turn, endedAtMs: number): void {
   const { settings } = turn.draft;
+  const untilMs = endedAtMs + settings.worstMoveMs;
   for (const address of settings.addresses) {
     const state = turn.address(address);
     if (state.is !== 'bound' && state.is !== 'binding') continue;
@@ -223,12 +227,10 @@ export function letGoOfAddresses(turn: Turn): void {
       turn.command({ type: 'cancel-claim', address, attempt: state.claim.attempt });
     }
     const managed = state.is === 'binding' || state.managed;
-    if (settings.kind === 'l2') {
-      unbind(turn, address, 0);
-    } else {
-      const reading = { ...LINGER_READING, readAtMs: turn.nowMs + LINGER_READING.pauseMs };
-      turn.setAddress(address, { is: 'lingering', managed, untilMs: turn.nowMs + settings.worstMoveMs, reading });
-    }
+    const reading = { ...LINGER_READING, readAtMs: turn.nowMs + LINGER_READING.pauseMs };
+    const lingering = { is: 'lingering', managed, untilMs, reading } as const;
+    if (untilMs <= turn.nowMs) endLinger(turn, address, lingering);
+    else turn.setAddress(address, lingering);
   }
 }
 

@@ -53,7 +53,7 @@ export function endTenureInTime(turn: Turn): void {
   const { life } = turn.draft;
   if (life.is !== 'holding' || turn.nowMs < life.office.tenureEndMs) return;
   const silentMs = Math.round(turn.nowMs - life.office.renewalSentAtMs);
-  loseOffice(turn, `no renewal has succeeded for ${silentMs}ms: the tenure is over`);
+  loseOffice(turn, life.office, `no renewal has succeeded for ${silentMs}ms: the tenure is over`);
 }
 
 /** Does what is due for a holder. */
@@ -170,11 +170,15 @@ function judgeRecord(turn: Turn, sight: LeaseSight): void {
   const { office } = life;
   const term = termOf(sight);
   noteRecord(turn, sight);
-  if (sight === 'absent') return loseOffice(turn, 'the Lease was deleted');
-  if (term === null) return loseOffice(turn, 'the Lease was emptied by somebody else');
+  if (sight === 'absent') return loseOffice(turn, office, 'the Lease was deleted');
+  if (term === null) return loseOffice(turn, office, 'the Lease was emptied by somebody else');
   if (!sameTerm(term, office.term)) {
     const isOwn = term.holder === office.term.holder;
-    return loseOffice(turn, isOwn ? 'the Lease was changed by somebody else' : `${nodeOfIdentity(term.holder)} holds the Lease now`);
+    return loseOffice(
+      turn,
+      office,
+      isOwn ? 'the Lease was changed by somebody else' : `${nodeOfIdentity(term.holder)} holds the Lease now`,
+    );
   }
   const { ask } = sight.marks;
   if (ask !== null && markNames(ask, term)) {
@@ -212,13 +216,13 @@ function retryLater(turn: Turn, office: Office, trouble: LeaseTrouble): void {
 }
 
 /** The term is over without a release: somebody else decides about the Lease now. */
-function loseOffice(turn: Turn, reason: string): void {
+function loseOffice(turn: Turn, office: Office, reason: string): void {
   const { draft } = turn;
   if (draft.request !== null) {
     turn.command({ type: 'abort-request', request: draft.request.id });
     draft.request = null;
   }
-  letGoOfAddresses(turn);
+  letGoOfAddresses(turn, Math.min(turn.nowMs, office.tenureEndMs));
   turn.reason = reason;
   draft.life = standby(turn.nowMs, 'read');
 }

@@ -60,6 +60,7 @@ export class Credentials {
       this.#config ??= loadConfig(this.#source);
       const cluster = this.#config.getCurrentCluster();
       if (cluster === null) throw new Error('its current context names no cluster');
+      if (cluster.proxyUrl !== undefined) throw new Error('its cluster names a proxy-url, and the agent connects directly only');
       const options: RequestOptions = {};
       await this.#config.applyToHTTPSOptions(options);
       return {

@@ -28,6 +28,7 @@ const SLACK_MS = 50;
 export class Watcher {
   readonly violations: string[] = [];
   samples = 0;
+  readonly #reported = new Set<string>();
   readonly #timings: Timings;
   readonly #nowMs: () => number;
   #holder: { readonly node: string; readonly identity: string; readonly renewedAtMs: number; readonly renewTime: string } | null = null;
@@ -73,7 +74,8 @@ export class Watcher {
       const heldUntilMs = this.#heldUntilMs.get(node);
       const boundMs = nowMs + remainingMs - (heldUntilMs ?? 0);
       if (heldUntilMs === undefined) this.#report(`the address is bound on ${node}, which has never held the Lease`);
-      else if (boundMs > longestMs) this.#report(`the address is bound on ${node} for longer than ${longestMs}ms after its tenure`);
+      else if (boundMs > longestMs)
+        this.#report(`the address is bound on ${node} for longer than ${longestMs}ms after its tenure`, boundMs);
     }
   }
 
@@ -83,7 +85,10 @@ export class Watcher {
     this.#heldUntilMs.set(node, Math.min(nowMs, renewedAtMs + this.#timings.renewDeadlineMs));
   }
 
-  #report(what: string): void {
-    if (!this.violations.includes(what)) this.violations.push(what);
+  /** Notes each thing once, with the measure of its first time. */
+  #report(what: string, ms?: number): void {
+    if (this.#reported.has(what)) return;
+    this.#reported.add(what);
+    this.violations.push(ms === undefined ? what : `${what}: ${Math.round(ms)}ms`);
   }
 }

@@ -261,6 +261,19 @@ describe('after its term, an address on a routed provider', () => {
     assert.ok(driver.incidents().includes('linger-expired'));
   });
 
+  test('lingers for as long after its tenure as it may, and no longer for a freeze that hid its end', () => {
+    const driver = new Driver().serve().freeze(20_000).give({ type: 'tick' });
+    assert.equal(driver.pass(11_999).all('unbind').length, 0);
+    assert.equal(driver.pass(1).all('unbind').length, 1);
+  });
+
+  test('does not linger at all when its office has been over for longer, and is not put back', () => {
+    const driver = new Driver().serve().freeze(40_000).give({ type: 'tick' }).looked();
+    assert.deepEqual([driver.all('unbind').length, driver.all('bind').length], [1, 0]);
+    driver.unbound().looked().pass(1_000);
+    assert.equal(driver.all('bind').length, 0);
+  });
+
   test('is put back when somebody removes it, for no longer than it may linger', () => {
     const driver = lost().looked();
     const { untilMs, notAfterMs } = driver.last('bind');

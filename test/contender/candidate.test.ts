@@ -120,6 +120,19 @@ describe('a candidate', () => {
     assert.equal(driver.all('bind').length, 0);
   });
 
+  test('an answer that names another holder does not make it one', () => {
+    const driver = new Driver().standBy(neverHeld()).succeed('acquire', { holder: OTHER });
+    assert.equal(driver.role, 'standby');
+    assert.equal(driver.all('bind').length, 0);
+  });
+
+  test('an instant that lies in the past counts as the latest known one', () => {
+    const driver = new Driver().standBy().pass(1_000);
+    const { nowMs } = driver.contender;
+    driver.freeze(-5_000).give({ type: 'tick' });
+    assert.equal(driver.contender.nowMs, nowMs);
+  });
+
   test('comes back rarely when it is refused, and says once why', () => {
     const driver = new Driver().healthy().ready().looked();
     const refusal = { is: 'refused', message: 'cannot get the Lease default/leasehold: 403', retryAfterMs: null } as const;
@@ -217,6 +230,12 @@ describe('a candidate that sees that the holder wants relief', () => {
     driver.give({ type: 'lease-seen', sight: record({ holder: '' }, { released: term(), ask: asked }) });
     assert.deepEqual(driver.pass(249).types(), []);
     assert.deepEqual(driver.pass(1).types(), ['acquire']);
+  });
+
+  test('does not ask itself, where the Lease still names it', () => {
+    const own = record({ holder: ME, transitions: 1 }, { relief: { ...RELIEF, term: term({ holder: ME, transitions: 1 }) } });
+    const driver = new Driver().standBy(own);
+    assert.deepEqual(driver.types(), ['read', 'acquire']);
   });
 
   test('does not ask while it is not healthy itself', () => {

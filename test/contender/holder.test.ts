@@ -134,6 +134,8 @@ describe('a renewal', () => {
     }
     assert.deepEqual(pauses.slice(0, 3), [100, 200, 400]);
     assert.deepEqual(driver.incidents(), [], 'the trouble was reported once, before');
+    driver.succeed('renew').pass(500).answer('renew', trouble).forget().pass(100);
+    assert.equal(driver.all('renew').length, 1, 'and begins with the shortest again after a good one');
   });
 
   test('that a busy server put off is tried once more before the tenure ends', () => {

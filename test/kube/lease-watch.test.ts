@@ -191,6 +191,18 @@ describe('a watch by the clock', () => {
     stop();
   });
 
+  test('that broke after it had stood for long comes back as quickly as the first time', async () => {
+    const { http, clock, stop } = start();
+    await clock.advance(0);
+    for (let broken = 1; broken <= 5; broken += 1) {
+      await clock.advance(60_000);
+      http.streams.at(-1)?.fail(new KubeTrouble('unknown', 'cut'));
+      await clock.advance(100);
+      assert.equal(http.streams.length, broken + 1);
+    }
+    stop();
+  });
+
   test('comes back after a pause of its own choosing, so that many agents do not all come at once', async () => {
     for (const [random, pauseMs] of [
       [0, 100],

@@ -59,6 +59,11 @@ describe('an answer without a code of the API’s own', () => {
   });
 });
 
+test('a list whose pages never end is read no further than they go on', async () => {
+  answer = { status: 200, body: { things: [1], meta: { pagination: { next_page: 2 } } } };
+  assert.deepEqual(await api.list('/things', 'things', never), [1, 1]);
+});
+
 describe('no answer', () => {
   test('to a write that was sent leaves open whether it was carried out', async () => {
     server.failNext({ is: 'cut', when: 'before' });
