@@ -13,6 +13,12 @@ import { OUTBOUND } from '../support/outbound.ts';
 
 const never = new AbortController().signal;
 
+const PROXIED = {
+  clusters: [{ name: 'here', cluster: { server: 'https://127.0.0.1:6443', 'proxy-url': 'http://127.0.0.1:3128' } }],
+  users: [{ name: 'here', user: {} }],
+  contexts: [{ name: 'here', context: { cluster: 'here', user: 'here' } }],
+};
+
 let api: KubeApi;
 let folder: string;
 
@@ -83,6 +89,15 @@ describe('credentials that cannot be read', () => {
     await assert.rejects(
       new Credentials({ kind: 'kubeconfig', path }, REAL_CLOCK).access(),
       ({ message }: Error) => /it is not YAML: .* in line \d/.test(message) && !message.includes('very-secret'),
+    );
+  });
+
+  test('are an error where they demand a proxy, which nobody would use', async () => {
+    const path = join(folder, 'kubeconfig');
+    writeFileSync(path, JSON.stringify({ ...PROXIED, 'current-context': 'here' }));
+    await assert.rejects(
+      new Credentials({ kind: 'kubeconfig', path }, REAL_CLOCK).access(),
+      /names a proxy-url, and the agent connects directly only/,
     );
   });
 
