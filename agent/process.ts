@@ -38,7 +38,6 @@ export function runProcess(openLink: OpenLink): void {
   const settings = readSettings();
   const log = createLog({
     ...settings.log,
-    format: settings.log.format,
     fd: process.stdout.fd,
     base: { node: settings.nodeName },
     secrets: () => (settings.provider.name === 'none' ? [] : settings.provider.token.everHeld),

@@ -75,6 +75,8 @@ export class KernelLink implements Link {
   readonly #noticed = new Set<string>();
   /** The interface chosen for each address, kept for as long as it exists: what is bound there must not wander. */
   readonly #chosen = new Map<string, number>();
+  /** Addresses of which this process has removed every copy of ours on another interface. */
+  readonly #tidied = new Set<string>();
 
   /** Throws LinkUnusable where this kernel or this process cannot do what is needed. */
   constructor(socket: RouteSocket, options: KernelLinkOptions) {
@@ -89,16 +91,13 @@ export class KernelLink implements Link {
   look(): LinkView {
     try {
       const rows = this.#rows();
-      const choices = this.#options.addresses.map((address) => this.#choose(address, rows));
-      const problems = choices.map((chosen, index) => problemOf(chosen, this.#options.addresses[index])).filter((each) => each !== null);
+      const choices = this.#options.addresses.map((address) => ({ address, chosen: this.#choose(address, rows) }));
+      const problems = choices.map(({ address, chosen }) => problemOf(chosen, address)).filter((problem) => problem !== null);
       return {
         problem: problems[0] ?? null,
-        isPresent: choices.every(({ is }) => is === 'chosen'),
+        isPresent: choices.every(({ chosen }) => chosen.is === 'chosen'),
         interfaces: Object.fromEntries(
-          this.#options.addresses.flatMap(({ text }, index) => {
-            const chosen = choices[index];
-            return chosen?.is === 'chosen' ? [[text, chosen.link.name]] : [];
-          }),
+          choices.flatMap(({ address, chosen }) => (chosen.is === 'chosen' ? [[address.text, chosen.link.name]] : [])),
         ),
         addresses: Object.fromEntries(this.#options.addresses.map((address) => [address.text, this.#view(address, rows)])),
       };
@@ -117,14 +116,15 @@ export class KernelLink implements Link {
     }
     let interfaceName = '';
     try {
-      if (this.#refresh(address, lifetimeS)) return { is: 'bound' };
+      if (this.#tidied.has(text) && this.#refresh(address, lifetimeS)) return { is: 'bound' };
       const rows = this.#rows();
       const chosen = this.#choose(address, rows);
       if (chosen.is === 'problem') return { is: 'failed', message: chosen.problem };
       interfaceName = chosen.link.name;
       return this.#bindOn(chosen.link, address, lifetimeS, rows);
     } catch (error) {
-      return { is: 'failed', message: `cannot bind ${text} to ${interfaceName}: ${explain(error, interfaceName)}` };
+      const where = interfaceName === '' ? '' : ` to ${interfaceName}`;
+      return { is: 'failed', message: `cannot bind ${text}${where}: ${explain(error, interfaceName)}` };
     }
   }
 
@@ -154,14 +154,10 @@ export class KernelLink implements Link {
 
   #bindOn(link: LinkRow, address: Address, lifetimeS: number, rows: readonly AddressRow[]): BindOutcome {
     const copies = rows.filter((row) => addressText(row.bytes) === address.text);
-    const ours = copies.filter((row) => this.#isOurs(row));
-    const [here] = ours.filter(({ interfaceIndex }) => interfaceIndex === link.index);
     // What an agent with another INTERFACE left behind would go on answering there.
-    for (const row of ours) if (row !== here) this.#remove(row);
-    if (here !== undefined) {
-      this.#set(link, { ...address, prefixLength: here.prefixLength }, lifetimeS, NLM_F_REPLACE);
-      return { is: 'bound' };
-    }
+    for (const row of copies) if (this.#isOurs(row) && row.interfaceIndex !== link.index) this.#remove(row);
+    this.#tidied.add(address.text);
+    if (this.#refresh(address, lifetimeS)) return { is: 'bound' };
     const foreign = copies.find((row) => !this.#isOurs(row));
     if (foreign !== undefined) return { is: 'foreign', interfaceName: this.#nameOf(foreign.interfaceIndex) };
     try {
@@ -329,12 +325,12 @@ function labelFor(interfaceName: string): string | null {
   return label.length <= LABEL_LENGTH_MAX ? label : null;
 }
 
-function problemOf(chosen: Chosen, address: Address | undefined): string | null {
+function problemOf(chosen: Chosen, { family }: Address): string | null {
   if (chosen.is === 'problem') return chosen.problem;
   const { name, isUp, hasCarrier, hasIpv6 } = chosen.link;
   if (!isUp) return `the interface ${name} is down`;
   if (!hasCarrier) return `the interface ${name} has no carrier`;
-  return address?.family === 6 && !hasIpv6 ? `IPv6 is switched off on ${name} (net.ipv6.conf.${name}.disable_ipv6)` : null;
+  return family === 6 && !hasIpv6 ? `IPv6 is switched off on ${name} (net.ipv6.conf.${name}.disable_ipv6)` : null;
 }
 
 function isAtLeast(release: string, [major = 0, minor = 0]: readonly number[]): boolean {

@@ -3,7 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { LinkUnusable } from '../../agent/link/kernel-link.ts';
 import { OUR_PROTOCOL } from '../../agent/link/kernel-link.ts';
-import { RTM_NEWADDR } from '../../agent/link/netlink.ts';
+import { encodeAddress, NLM_F_CREATE, RTM_NEWADDR } from '../../agent/link/netlink.ts';
+import { openDatagrams, RouteSocket } from '../../agent/link/route-socket.ts';
+import { inNamespace } from '../support/inside-namespace.ts';
 import { NamespaceNode } from '../support/namespace-lab.ts';
 import { needsNamespaces } from '../support/namespace-test.ts';
 
@@ -112,6 +114,22 @@ describe('an address in the kernel', needsNamespaces(), () => {
     node.link([IP], { choice: { is: 'name', name: 'eth1' } }).bind(IP, 60_000);
     assert.equal(node.rows(IP).length, 1);
     assert.match(node.ip(`addr show to ${IP}`), /eth1:lh/);
+  });
+
+  test('that an earlier agent left on several interfaces stays on the one where it belongs', () => {
+    node.addInterface('eth1');
+    node.link([IP], { choice: { is: 'name', name: 'eth1' } }).bind(IP, 60_000);
+    const [there] = node.rows(IP);
+    node.link([IP]).bind(IP, 60_000);
+    inNamespace(node.name, () => new RouteSocket(openDatagrams())).change(RTM_NEWADDR, NLM_F_CREATE, encodeAddress(there ?? assert.fail()));
+    assert.equal(node.rows(IP).length, 2);
+    const next = node.link([IP]);
+    next.look();
+    assert.deepEqual(next.bind(IP, 60_000), { is: 'bound' });
+    assert.deepEqual(
+      node.rows(IP).map(({ label }) => label),
+      ['eth0:lh'],
+    );
   });
 
   test('survives its interface going down and is back after a look and a bind for IPv6, which the kernel drops then', () => {
