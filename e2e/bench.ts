@@ -42,8 +42,10 @@ interface Measured {
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const say = (text = ''): void => void process.stdout.write(`${text}\n`);
-const movedFrom = (stage: NamespaceStage, node: string) => (): boolean => servedBy(stage) !== node && servedBy(stage) === stage.holder();
-const nothing = (): Promise<Record<string, number>> => Promise.resolve({});
+
+/** Waits until another node serves. */
+const hasMoved = (stage: NamespaceStage, from: string): Promise<void> =>
+  until('another node serves', () => servedBy(stage) !== from && servedBy(stage) === stage.holder());
 
 /** How long the address stays on a node that nobody tidies up. */
 async function leftoverMs(stage: NamespaceStage, node: string): Promise<number> {
@@ -71,7 +73,7 @@ const FAULTS: readonly Fault[] = [
       const code = await ended;
       if (code !== 0) throw new Error(`the agent ended with ${code}`);
       const exitMs = monotonicMs() - startedAtMs;
-      await until('another node serves', movedFrom(stage, holder));
+      await hasMoved(stage, holder);
       return { 'Lease free': leaseFreeMs, 'process ended': exitMs };
     },
     mend: (stage, node) => {
@@ -83,7 +85,7 @@ const FAULTS: readonly Fault[] = [
     targetMs: 100,
     strike: async (stage, holder) => {
       await stage.killAgent(holder);
-      await until('another node serves', movedFrom(stage, holder));
+      await hasMoved(stage, holder);
       return { 'leftover gone after': await leftoverMs(stage, holder) };
     },
     mend: (stage, node) => {
@@ -95,7 +97,7 @@ const FAULTS: readonly Fault[] = [
     targetMs: 100,
     strike: async (stage, holder) => {
       stage.freezeAgent(holder);
-      await until('another node serves', movedFrom(stage, holder));
+      await hasMoved(stage, holder);
       return { 'leftover gone after': await leftoverMs(stage, holder) };
     },
     mend: (stage, node) => {
@@ -122,8 +124,8 @@ const FAULTS: readonly Fault[] = [
     targetMs: 3_600,
     strike: async (stage, holder) => {
       stage.cutOff(holder);
-      await until('another node serves', movedFrom(stage, holder));
-      return await nothing();
+      await hasMoved(stage, holder);
+      return {};
     },
     mend: (stage, node) => {
       stage.reconnect(node);
@@ -134,8 +136,8 @@ const FAULTS: readonly Fault[] = [
     targetMs: 2_600,
     strike: async (stage, holder) => {
       await stage.stopService(holder, 'refuse');
-      await until('another node serves', movedFrom(stage, holder));
-      return await nothing();
+      await hasMoved(stage, holder);
+      return {};
     },
     mend: recover,
   },
@@ -144,8 +146,8 @@ const FAULTS: readonly Fault[] = [
     targetMs: 3_600,
     strike: async (stage, holder) => {
       await stage.stopService(holder, 'hang');
-      await until('another node serves', movedFrom(stage, holder));
-      return await nothing();
+      await hasMoved(stage, holder);
+      return {};
     },
     mend: recover,
   },
