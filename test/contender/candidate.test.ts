@@ -188,6 +188,11 @@ describe('a candidate', () => {
       .forget()
       .pass(2_900);
     assert.deepEqual(driver.incidents(), []);
+    driver
+      .pass(100)
+      .answerRead(record({ transitions: 8 }))
+      .pass(29_000);
+    assert.deepEqual(driver.incidents(), [], 'the next vacancy is counted anew');
   });
 
   test('that may not contend still reads a Lease that has run out, once, so that it knows whether the API answers', () => {
@@ -257,8 +262,8 @@ describe('a candidate that sees that the holder wants relief', () => {
 });
 
 describe('after a term that failed', () => {
-  function relieved(): Driver {
-    const driver = new Driver().serve().unhealthy();
+  function relieved(serving = new Driver().serve()): Driver {
+    const driver = serving.unhealthy();
     driver.succeed('renew');
     const { term: own } = driver.last('renew');
     const { resourceVersion } = driver.last('renew').basis;
@@ -289,6 +294,24 @@ describe('after a term that failed', () => {
       'but not for ever, if nobody else comes',
     );
   });
+
+  for (const [what, servesMs, pauseMs] of [
+    ['for twice as long when it fails again soon', 1_000, 4_000],
+    ['as if for the first time when it fails again after a term that was good for long', 600_000, 2_000],
+  ] as const) {
+    test(`it stands back ${what}, and not for a claim that it could have made`, () => {
+      const driver = relieved().healthy();
+      driver.give({ type: 'lease-seen', sight: record({ holder: '', transitions: 2 }, { released: term({ transitions: 2 }) }) });
+      for (let wait = 0; driver.role !== 'acquiring' && wait < 100; wait += 1) driver.pass(100);
+      driver.succeed('acquire').bound().claimed().serveOn(servesMs);
+      assert.equal(driver.role, 'serving');
+      relieved(driver).healthy();
+      assert.equal(driver.contender.standBack.claimUntilMs, null);
+      driver.give({ type: 'lease-seen', sight: record({ transitions: 9 }, { relief: { ...RELIEF, term: term({ transitions: 9 }) } }) });
+      assert.equal(driver.pass(pauseMs - 1).all('ask').length, 0);
+      assert.equal(driver.pass(1).all('ask').length, 1);
+    });
+  }
 
   test('it does not offer relief until its pause is over', () => {
     const driver = relieved().healthy();

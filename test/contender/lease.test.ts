@@ -125,6 +125,12 @@ describe('when a Lease may be taken', () => {
   });
 });
 
+test('what a read has shown stays confirmed when a watch shows the same once more', () => {
+  const read = observe(null, record(), { atMs: 10, readSentAtMs: 5 });
+  assert.equal(observe(read, record({ resourceVersion: '101' }), { atMs: 20, readSentAtMs: null }).confirmedAtMs, 5);
+  assert.equal(observe(read, record({ renewTime: 'later' }), { atMs: 20, readSentAtMs: null }).confirmedAtMs, null);
+});
+
 test('an identity names its node, also when the name itself has underscores', () => {
   assert.equal(nodeOfIdentity(OTHER), 'node-b');
   assert.equal(nodeOfIdentity('my_node_1234abcd_0011'), 'my_node');
