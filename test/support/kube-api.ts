@@ -1,86 +1,29 @@
 /**
- * A stand-in for the part of the Kubernetes API that Leasehold uses: Leases with optimistic concurrency and watches, over
- * TLS with bearer tokens. It answers as a real kube-apiserver was measured to.
- *
- * Not modelled: other resources, server-side apply, managed fields, pagination, admission.
+ * A stand-in for the part of the Kubernetes API that Leasehold uses: the model of Leases and watches, served over TLS.
  */
 import { randomUUID } from 'node:crypto';
 import type http from 'node:http';
 import { HttpStandIn } from './http-stand-in.ts';
 import type { Answer, Exchange } from './http-stand-in.ts';
 import { selfSigned } from './certificate.ts';
+import { KubeModel } from './kube-model.ts';
+import type { Watch } from './kube-model.ts';
 
-type Json = { [name: string]: JsonValue };
-type JsonValue = string | number | boolean | null | JsonValue[] | Json;
+export type { Permissions, StoredLease } from './kube-model.ts';
 
-/** A stored Lease. */
-export interface StoredLease {
-  apiVersion: string;
-  kind: string;
-  metadata: {
-    name: string;
-    namespace: string;
-    uid: string;
-    resourceVersion: string;
-    creationTimestamp: string;
-    labels?: Record<string, string>;
-    annotations?: Record<string, string>;
-  };
-  spec: {
-    holderIdentity?: string;
-    leaseDurationSeconds?: number;
-    acquireTime?: string;
-    renewTime?: string;
-    leaseTransitions?: number;
-  };
-}
-
-/** Who a token belongs to and what it may do. */
-export interface Permissions {
-  readonly may: (verb: string, resource: string, name: string) => boolean;
-}
-
-interface Event {
-  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
-  readonly version: number;
-  readonly key: string;
-  readonly object: StoredLease;
-}
-
-interface Watcher {
-  readonly key: string | null;
-  readonly namespace: string;
-  readonly response: http.ServerResponse;
-  readonly wantsBookmarks: boolean;
-}
-
-const LEASES = /^\/apis\/coordination\.k8s\.io\/v1\/namespaces\/([^/]+)\/leases(?:\/([^/]+))?$/;
-const NODES = /^\/api\/v1\/nodes\/([^/]+)$/;
-const SIX_DIGITS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}(Z|[+-]\d{2}:\d{2})$/;
-const FIRST_VERSION = 1_000;
 const BOOKMARK_MS = 60_000;
-const ANYTHING: Permissions = { may: () => true };
 
-export class KubeApi {
+export class KubeApi extends KubeModel {
   readonly http: HttpStandIn;
   readonly ca: string;
-  readonly tokens = new Map<string, Permissions>([['agent-token', ANYTHING]]);
-  /** `spec.providerID` of each Node. */
-  readonly nodes = new Map<string, string>();
-  /** Told of every Lease as it is stored. */
-  onStored: (lease: StoredLease) => void = () => undefined;
-  readonly #leases = new Map<string, StoredLease>();
-  readonly #watchers = new Set<Watcher>();
-  readonly #history: Event[] = [];
+  readonly #streams = new Set<http.ServerResponse>();
   readonly #bookmarks: NodeJS.Timeout;
-  #version = FIRST_VERSION;
-  /** Watches from before this are answered with 410. */
-  #oldestVersion = FIRST_VERSION;
 
   private constructor(tls: { readonly key: string; readonly cert: string }) {
+    super({ wallMs: () => Date.now(), newUid: randomUUID });
     this.ca = tls.cert;
-    this.http = new HttpStandIn((exchange, response) => this.#handle(exchange, response), tls);
-    this.#bookmarks = setInterval(() => this.#sendBookmarks(), BOOKMARK_MS);
+    this.http = new HttpStandIn((exchange, response) => this.#answer(exchange, response), tls);
+    this.#bookmarks = setInterval(() => this.sendBookmarks(), BOOKMARK_MS);
     this.#bookmarks.unref();
   }
 
@@ -90,10 +33,6 @@ export class KubeApi {
     const api = new KubeApi(await selfSigned(host));
     await api.http.listen(host, where.port ?? 0);
     return api;
-  }
-
-  get watchers(): number {
-    return this.#watchers.size;
   }
 
   /** A kubeconfig for one of its tokens. */
@@ -110,59 +49,9 @@ export class KubeApi {
     });
   }
 
-  lease(name = 'leasehold', namespace = 'default'): StoredLease | undefined {
-    return this.#leases.get(`${namespace}/${name}`);
-  }
-
-  /** Creates a Lease as a person or the manifests would. */
-  create(spec: StoredLease['spec'] = {}, metadata: Partial<StoredLease['metadata']> = {}): StoredLease {
-    const lease: StoredLease = {
-      apiVersion: 'coordination.k8s.io/v1',
-      kind: 'Lease',
-      metadata: {
-        name: 'leasehold',
-        namespace: 'default',
-        uid: randomUUID(),
-        creationTimestamp: new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
-        ...metadata,
-        resourceVersion: '',
-      },
-      spec,
-    };
-    return this.#store('ADDED', lease);
-  }
-
-  /** Changes a Lease as a person with kubectl would. */
-  edit(change: (lease: StoredLease) => void, name = 'leasehold', namespace = 'default'): StoredLease {
-    const lease = structuredClone(this.#leases.get(`${namespace}/${name}`));
-    if (lease === undefined) throw new Error(`there is no Lease ${namespace}/${name}`);
-    change(lease);
-    return this.#store('MODIFIED', lease);
-  }
-
-  delete(name = 'leasehold', namespace = 'default'): void {
-    const key = `${namespace}/${name}`;
-    const lease = this.#leases.get(key);
-    if (lease === undefined) return;
-    this.#leases.delete(key);
-    this.#version += 1;
-    this.#record('DELETED', { ...lease, metadata: { ...lease.metadata, resourceVersion: String(this.#version) } });
-  }
-
-  /** Forgets the history, so that a watch that resumes is told to list again. */
-  compact(): void {
-    this.#history.length = 0;
-    this.#oldestVersion = this.#version;
-  }
-
   /** Cuts every watch. */
   cutWatches(): void {
-    for (const { response } of this.#watchers) response.socket?.destroy();
-  }
-
-  /** Lets every watch go silent: the connections stay, but nothing is sent over them any more. */
-  silenceWatches(): void {
-    this.#watchers.clear();
+    for (const response of this.#streams) response.socket?.destroy();
   }
 
   async close(): Promise<void> {
@@ -170,349 +59,24 @@ export class KubeApi {
     await this.http.close();
   }
 
-  #handle(exchange: Exchange, response: http.ServerResponse): Answer | null {
-    const url = new URL(exchange.path, 'http://stand-in');
-    const [, namespace, name] = LEASES.exec(url.pathname) ?? [];
-    const [, node] = NODES.exec(url.pathname) ?? [];
-    const selected = /^metadata\.name=(.+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
-    const isWatch = ['1', 'true'].includes(url.searchParams.get('watch') ?? '');
-    const verb = verbOf(exchange.method, name !== undefined || node !== undefined, isWatch);
-    const denied = this.#authorize(exchange, verb, node === undefined ? 'leases' : 'nodes', node ?? name ?? selected ?? '');
-    if (denied !== null) return denied;
-    if (node !== undefined) return this.#node(node);
-    if (namespace === undefined) return failure(404, 'NotFound', 'the server could not find the requested resource');
-    if (name === undefined) {
-      if (verb === 'create') return this.#post(namespace, parse(exchange.body));
-      return isWatch ? this.#watch(namespace, selected ?? null, url.searchParams, response) : this.#list(namespace, selected ?? null);
-    }
-    switch (verb) {
-      case 'get':
-        return this.#get(namespace, name);
-      case 'update':
-        return this.#put(namespace, name, parse(exchange.body));
-      case 'patch':
-        return this.#patch(namespace, name, exchange);
-      case 'delete':
-        return this.#remove(namespace, name, parse(exchange.body));
-      default:
-        return failure(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource');
-    }
+  #answer(exchange: Exchange, response: http.ServerResponse): Answer | null {
+    const answer = this.handle(exchange);
+    if (!('is' in answer)) return answer;
+    this.#stream(answer, response);
+    return null;
   }
 
-  #authorize(exchange: Exchange, verb: string, resource: string, name: string): Answer | null {
-    const [, token] = /^Bearer (.+)$/.exec(exchange.headers.authorization ?? '') ?? [];
-    if (token === undefined)
-      return failure(403, 'Forbidden', `${resource} is forbidden: User "system:anonymous" cannot ${verb} resource "${resource}"`);
-    const permissions = this.tokens.get(token);
-    if (permissions === undefined) return failure(401, 'Unauthorized', 'Unauthorized');
-    if (permissions.may(verb, resource, name)) return null;
-    return failure(403, 'Forbidden', `${resource} "${name}" is forbidden: User "agent" cannot ${verb} resource "${resource}"`);
-  }
-
-  #node(name: string): Answer {
-    const providerID = this.nodes.get(name);
-    if (providerID === undefined) return notFound('nodes', name);
-    return { status: 200, body: { apiVersion: 'v1', kind: 'Node', metadata: { name }, spec: { providerID } } };
-  }
-
-  #get(namespace: string, name: string): Answer {
-    const lease = this.#leases.get(`${namespace}/${name}`);
-    return lease === undefined ? notFound('leases', name) : { status: 200, body: lease };
-  }
-
-  #list(namespace: string, name: string | null): Answer {
-    const items = [...this.#leases.values()].filter(
-      ({ metadata }) => metadata.namespace === namespace && (name === null || metadata.name === name),
-    );
-    const body = { apiVersion: 'coordination.k8s.io/v1', kind: 'LeaseList', metadata: { resourceVersion: String(this.#version) }, items };
-    return { status: 200, body };
-  }
-
-  #watch(namespace: string, name: string | null, query: URLSearchParams, response: http.ServerResponse): Answer | null {
-    const from = Number(query.get('resourceVersion') ?? '0');
-    if (!Number.isInteger(from))
-      return failure(500, 'InternalError', `strconv.ParseUint: parsing "${query.get('resourceVersion') ?? ''}": invalid syntax`);
-    if (from > this.#version) return failure(504, 'Timeout', `Too large resource version: ${from}, current: ${this.#version}`);
+  #stream({ endsAfterMs, open }: Watch, response: http.ServerResponse): void {
     response.writeHead(200, { 'content-type': 'application/json' });
     response.flushHeaders();
-    const key = name === null ? null : `${namespace}/${name}`;
-    if (from !== 0 && from < this.#oldestVersion) {
-      response.end(
-        `${JSON.stringify({ type: 'ERROR', object: failure(410, 'Expired', `too old resource version: ${from} (${this.#oldestVersion})`).body })}\n`,
-      );
-      return null;
-    }
-    const watcher: Watcher = { key, namespace, response, wantsBookmarks: query.get('allowWatchBookmarks') === 'true' };
-    if (from === 0) {
-      for (const object of this.#leases.values()) if (isFor(watcher, object)) writeEvent(response, 'ADDED', object);
-    } else {
-      for (const event of this.#history)
-        if (event.version > from && isFor(watcher, event.object)) writeEvent(response, event.type, event.object);
-    }
-    this.#watchers.add(watcher);
-    const timeoutS = Number(query.get('timeoutSeconds') ?? '1800');
-    const timer = setTimeout(() => response.end(), timeoutS * 1_000);
+    const end = open((line) => response.write(`${line}\n`));
+    this.#streams.add(response);
+    const timer = setTimeout(() => response.end(), endsAfterMs);
     timer.unref();
     response.on('close', () => {
       clearTimeout(timer);
-      this.#watchers.delete(watcher);
+      this.#streams.delete(response);
+      end();
     });
-    return null;
   }
-
-  #post(namespace: string, body: Json | null): Answer {
-    if (body === null) return badRequest('the object provided is unrecognized');
-    const metadata = (body['metadata'] ?? {}) as Json;
-    const name = typeof metadata['name'] === 'string' ? metadata['name'] : '';
-    const problem = timeProblem(body);
-    if (problem !== null) return badRequest(problem);
-    if (metadata['resourceVersion'] !== undefined && metadata['resourceVersion'] !== '') {
-      return failure(500, 'InternalError', 'resourceVersion should not be set on objects to be created');
-    }
-    if (this.#leases.has(`${namespace}/${name}`))
-      return failure(409, 'AlreadyExists', `leases.coordination.k8s.io "${name}" already exists`, { name });
-    const lease = normalized(body, namespace, name);
-    const invalid = invalidSpec(name, lease);
-    if (invalid !== null) return invalid;
-    lease.metadata.uid = randomUUID();
-    lease.metadata.creationTimestamp = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
-    return { status: 201, body: this.#store('ADDED', lease) };
-  }
-
-  #put(namespace: string, name: string, body: Json | null): Answer {
-    if (body === null) return badRequest('the object provided is unrecognized');
-    const problem = timeProblem(body) ?? integerProblem(body);
-    if (problem !== null) return badRequest(problem);
-    const lease = normalized(body, namespace, name);
-    const stored = this.#leases.get(`${namespace}/${name}`);
-    const { uid, resourceVersion } = lease.metadata;
-    if (resourceVersion !== '' && !/^\d+$/.test(resourceVersion)) return failure(500, 'InternalError', 'strconv.ParseUint: invalid syntax');
-    if (stored === undefined) {
-      if (uid !== '') return conflict(name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: `);
-      lease.metadata.uid = randomUUID();
-      lease.metadata.creationTimestamp = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
-      return { status: 201, body: this.#store('ADDED', lease) };
-    }
-    if (uid !== '' && uid !== stored.metadata.uid)
-      return conflict(name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${stored.metadata.uid}`);
-    if (resourceVersion === '') {
-      return invalid(name, 'metadata.resourceVersion', 'Invalid value: 0: must be specified for an update');
-    }
-    if (resourceVersion !== stored.metadata.resourceVersion) return conflict(name);
-    lease.metadata.uid = stored.metadata.uid;
-    lease.metadata.creationTimestamp = stored.metadata.creationTimestamp;
-    return invalidSpec(name, lease) ?? { status: 200, body: this.#storeIfChanged(stored, lease) };
-  }
-
-  #patch(namespace: string, name: string, exchange: Exchange): Answer {
-    if (exchange.headers['content-type'] !== 'application/merge-patch+json') {
-      return failure(
-        415,
-        'UnsupportedMediaType',
-        'the body of the request was in an unknown format - accepted media types include: application/merge-patch+json',
-      );
-    }
-    const patch = parse(exchange.body);
-    if (patch === null) return badRequest('error decoding patch: invalid character');
-    const stored = this.#leases.get(`${namespace}/${name}`);
-    if (stored === undefined) return notFound('leases', name);
-    const merged = mergePatch(stored as unknown as Json, patch) as Json;
-    const problem = timeProblem(merged) ?? integerProblem(merged);
-    if (problem !== null) return invalid(name, 'patch', `Invalid value: ${problem}`);
-    const lease = normalized(merged, namespace, name);
-    if (lease.metadata.resourceVersion !== stored.metadata.resourceVersion) return conflict(name);
-    if (lease.metadata.uid !== stored.metadata.uid)
-      return invalid(name, 'metadata.uid', `Invalid value: "${lease.metadata.uid}": field is immutable`);
-    return invalidSpec(name, lease) ?? { status: 200, body: this.#storeIfChanged(stored, lease) };
-  }
-
-  #remove(namespace: string, name: string, body: Json | null): Answer {
-    const stored = this.#leases.get(`${namespace}/${name}`);
-    if (stored === undefined) return notFound('leases', name);
-    const wanted = (body?.['preconditions'] ?? {}) as Json;
-    const isStale = wanted['resourceVersion'] !== undefined && wanted['resourceVersion'] !== stored.metadata.resourceVersion;
-    const isOther = wanted['uid'] !== undefined && wanted['uid'] !== stored.metadata.uid;
-    if (isStale || isOther) return conflict(name, 'Precondition failed');
-    this.delete(name, namespace);
-    return { status: 200, body: { kind: 'Status', apiVersion: 'v1', status: 'Success' } };
-  }
-
-  /** A write that changes nothing is answered with 200, and neither raises the version nor wakes a watch. */
-  #storeIfChanged(stored: StoredLease, lease: StoredLease): StoredLease {
-    return JSON.stringify(sorted(stored)) === JSON.stringify(sorted(lease)) ? stored : this.#store('MODIFIED', lease);
-  }
-
-  #store(type: 'ADDED' | 'MODIFIED', lease: StoredLease): StoredLease {
-    this.#version += 1;
-    lease.metadata.resourceVersion = String(this.#version);
-    this.#leases.set(`${lease.metadata.namespace}/${lease.metadata.name}`, lease);
-    this.#record(type, structuredClone(lease));
-    this.onStored(lease);
-    return lease;
-  }
-
-  #record(type: Event['type'], object: StoredLease): void {
-    const key = `${object.metadata.namespace}/${object.metadata.name}`;
-    this.#history.push({ type, version: this.#version, key, object });
-    for (const watcher of this.#watchers) if (isFor(watcher, object)) writeEvent(watcher.response, type, object);
-  }
-
-  #sendBookmarks(): void {
-    const object = {
-      kind: 'Lease',
-      apiVersion: 'coordination.k8s.io/v1',
-      metadata: { resourceVersion: String(this.#version), creationTimestamp: null },
-      spec: {},
-    };
-    for (const { response, wantsBookmarks } of this.#watchers)
-      if (wantsBookmarks) response.write(`${JSON.stringify({ type: 'BOOKMARK', object })}\n`);
-  }
-}
-
-function verbOf(method: string, isNamed: boolean, isWatch: boolean): string {
-  if (method === 'GET') return isWatch ? 'watch' : isNamed ? 'get' : 'list';
-  return { POST: 'create', PUT: 'update', PATCH: 'patch', DELETE: 'delete' }[method] ?? method.toLowerCase();
-}
-
-function isFor({ key, namespace }: Watcher, { metadata }: StoredLease): boolean {
-  return key === null ? metadata.namespace === namespace : key === `${metadata.namespace}/${metadata.name}`;
-}
-
-function writeEvent(response: http.ServerResponse, type: string, object: StoredLease): void {
-  response.write(`${JSON.stringify({ type, object })}\n`);
-}
-
-function parse(text: string): Json | null {
-  try {
-    const json = JSON.parse(text) as JsonValue;
-    return typeof json === 'object' && json !== null && !Array.isArray(json) ? json : null;
-  } catch {
-    return null;
-  }
-}
-
-/** RFC 7396. */
-function mergePatch(target: JsonValue, patch: JsonValue): JsonValue {
-  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
-  const result: Json = typeof target === 'object' && target !== null && !Array.isArray(target) ? { ...target } : {};
-  for (const [name, value] of Object.entries(patch)) {
-    if (value === null) Reflect.deleteProperty(result, name);
-    else result[name] = mergePatch(result[name] ?? null, value);
-  }
-  return result;
-}
-
-/** Keeps the fields that a Lease has and drops the rest, as the API server does. */
-function normalized(body: Json, namespace: string, name: string): StoredLease {
-  const metadata = (body['metadata'] ?? {}) as Json;
-  const spec = (body['spec'] ?? {}) as Json;
-  const field = (value: JsonValue | undefined): string => (typeof value === 'string' ? value : '');
-  const texts = (value: JsonValue | undefined): Record<string, string> | undefined => {
-    const entries = Object.entries((value ?? {}) as Record<string, string>);
-    return entries.length === 0 ? undefined : Object.fromEntries(entries);
-  };
-  const labels = texts(metadata['labels']);
-  const annotations = texts(metadata['annotations']);
-  const times = (value: JsonValue | undefined): string | undefined => (typeof value === 'string' ? toUtc(value) : undefined);
-  const kept = {
-    holderIdentity: spec['holderIdentity'],
-    leaseDurationSeconds: spec['leaseDurationSeconds'],
-    acquireTime: times(spec['acquireTime']),
-    renewTime: times(spec['renewTime']),
-    leaseTransitions: spec['leaseTransitions'],
-  };
-  return {
-    apiVersion: 'coordination.k8s.io/v1',
-    kind: 'Lease',
-    metadata: {
-      name,
-      namespace,
-      uid: field(metadata['uid']),
-      resourceVersion: field(metadata['resourceVersion']),
-      creationTimestamp: field(metadata['creationTimestamp']),
-      ...(labels === undefined ? {} : { labels }),
-      ...(annotations === undefined ? {} : { annotations }),
-    },
-    spec: Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== undefined && value !== null)),
-  };
-}
-
-/** An offset is normalised to Z. */
-function toUtc(time: string): string {
-  if (time.endsWith('Z')) return time;
-  const micros = /\.(\d{6})/.exec(time)?.[1] ?? '000000';
-  return new Date(Date.parse(time)).toISOString().replace(/\.\d{3}Z$/, `.${micros}Z`);
-}
-
-function timeProblem(body: Json): string | null {
-  const spec = (body['spec'] ?? {}) as Json;
-  for (const name of ['acquireTime', 'renewTime']) {
-    const value = spec[name];
-    if (value === undefined || value === null) continue;
-    if (typeof value !== 'string' || !SIX_DIGITS.test(value)) {
-      return `Lease in version "v1" cannot be handled as a Lease: parsing time ${JSON.stringify(value)} as "2006-01-02T15:04:05.000000Z07:00": cannot parse`;
-    }
-  }
-  return null;
-}
-
-function integerProblem(body: Json): string | null {
-  const spec = (body['spec'] ?? {}) as Json;
-  for (const name of ['leaseDurationSeconds', 'leaseTransitions']) {
-    const value = spec[name];
-    if (value !== undefined && value !== null && !Number.isInteger(value))
-      return `json: cannot unmarshal into Go struct field LeaseSpec.spec.${name} of type int32`;
-  }
-  return null;
-}
-
-function invalidSpec(name: string, { spec }: StoredLease): Answer | null {
-  if (spec.leaseDurationSeconds !== undefined && spec.leaseDurationSeconds <= 0)
-    return invalid(name, 'spec.leaseDurationSeconds', 'must be greater than 0');
-  if (spec.leaseTransitions !== undefined && spec.leaseTransitions < 0)
-    return invalid(name, 'spec.leaseTransitions', 'must be greater than or equal to 0');
-  return null;
-}
-
-function failure(status: number, reason: string, message: string, details: Json = {}): Answer {
-  return { status, body: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, details, code: status } };
-}
-
-function notFound(resource: string, name: string): Answer {
-  const group = resource === 'leases' ? 'coordination.k8s.io' : '';
-  return failure(404, 'NotFound', `${resource}${group === '' ? '' : `.${group}`} "${name}" not found`, { name, group, kind: resource });
-}
-
-function conflict(
-  name: string,
-  why = 'the object has been modified; please apply your changes to the latest version and try again',
-): Answer {
-  return failure(409, 'Conflict', `Operation cannot be fulfilled on leases.coordination.k8s.io "${name}": ${why}`, {
-    name,
-    group: 'coordination.k8s.io',
-    kind: 'leases',
-  });
-}
-
-function badRequest(message: string): Answer {
-  return failure(400, 'BadRequest', message);
-}
-
-function invalid(name: string, field: string, message: string): Answer {
-  return failure(422, 'Invalid', `Lease.coordination.k8s.io "${name}" is invalid: ${field}: ${message}`, {
-    name,
-    group: 'coordination.k8s.io',
-    kind: 'Lease',
-    causes: [{ reason: 'FieldValueInvalid', message, field }],
-  });
-}
-
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, part]) => [name, sorted(part)]),
-  );
 }
