@@ -1,35 +1,44 @@
 /**
  * Puts the parts of an agent together and runs them: the only place that knows every part.
  *
- * Guarantees: whatever touches the outside (clock, chance, interface, log) is passed in. Once the contender has nothing
- * left to do, everything else ends, too.
+ * Guarantees: whatever touches the outside (clock, chance, network, interface, log) is passed in. Once the contender has
+ * nothing left to do, everything else ends, too.
  */
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { kindOf } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
 import type { ContenderSettings } from './contender/settings.ts';
-import { Credentials } from './kube/credentials.ts';
 import { KubeLeaseStore } from './kube/lease-store.ts';
 import { KubeLeaseWatch } from './kube/lease-watch.ts';
 import { readProviderId } from './kube/node.ts';
-import { KubeTransport } from './kube/transport.ts';
-import { rememberingLookup } from './outbound.ts';
-import type { FindAddresses, Outbound } from './outbound.ts';
+import type { KubeHttp } from './kube/transport.ts';
 import type { Link, Provider } from './ports.ts';
-import { askFor, Prober } from './probe/prober.ts';
+import type { Ask, ProbeQuestion } from './probe/probe.ts';
+import { Prober } from './probe/prober.ts';
 import { HcloudApi } from './provider/hcloud-api.ts';
 import { HcloudFloatingIp } from './provider/hcloud-floating-ip.ts';
 import { HcloudServerId } from './provider/hcloud-server-id.ts';
-import { createProviderHttp } from './provider/http.ts';
+import type { ProviderHttp } from './provider/http.ts';
 import { NO_PROVIDER } from './provider/none.ts';
 import { keepPrepared } from './provider/preparation.ts';
 import { Journal } from './report/journal.ts';
 import type { Log } from './report/log.ts';
 import { Reachability } from './report/reachability.ts';
-import { StatusServer } from './report/server.ts';
+import type { Answers } from './report/server.ts';
 import { statusDocument } from './report/status.ts';
 import { ContenderLoop } from './runtime/loop.ts';
+
+/** How an agent reaches others and is reached, each at its lowest seam. */
+export interface Network {
+  readonly kube: KubeHttp;
+  readonly provider: ProviderHttp;
+  readonly ask: (question: ProbeQuestion) => Ask;
+  /** Serves what people and the kubelet ask this agent until it is closed. */
+  readonly serve: (answers: Answers) => { close(): void };
+  /** Closes every connection to others. */
+  close(): void;
+}
 
 /** What an agent is given besides its settings. */
 export interface AgentWorld {
@@ -38,7 +47,7 @@ export interface AgentWorld {
   readonly random: () => number;
   readonly identity: string;
   readonly version: string;
-  readonly findAddresses: FindAddresses;
+  readonly network: Network;
   readonly link: Link;
   readonly log: Log;
   /** Called with what should never have been thrown. The agent does nothing more after it. */
@@ -57,16 +66,14 @@ const LOOP_SILENCE_MAX_MS = 10_000;
 
 /** Starts an agent. */
 export function startAgent(settings: Settings, world: AgentWorld): Agent {
-  const { clock, link, log } = world;
+  const { clock, network, link, log } = world;
   const { logger } = log;
-  const outbound = { userAgent: `leasehold/${world.version}`, lookup: rememberingLookup(world.findAddresses, clock) };
   const ending = new AbortController();
   const reachability = new Reachability(clock);
   const journal = new Journal(logger, clock);
-  const transport = new KubeTransport(new Credentials(settings.kubernetes, clock), clock, outbound);
-  const provider = reachability.noting(createProvider(settings, transport, clock, outbound));
-  const store = new KubeLeaseStore(transport, settings.lease, world.identity, clock, (problem) => reachability.noteApi(problem));
-  const watch = new KubeLeaseWatch(transport, settings.lease, clock, world.random, {
+  const provider = reachability.noting(createProvider(settings, network, clock));
+  const store = new KubeLeaseStore(network.kube, settings.lease, world.identity, clock, (problem) => reachability.noteApi(problem));
+  const watch = new KubeLeaseWatch(network.kube, settings.lease, clock, world.random, {
     onSight: (sight) => loop.post({ type: 'lease-seen', sight }),
     onState: ({ stands, problem, isRefused }) => {
       reachability.noteWatch(stands, problem);
@@ -83,47 +90,37 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     report: (report) => journal.report(report),
     onDefect: world.onDefect,
   });
-  const prober = new Prober(
-    settings.probes,
-    (question) => askFor(question, outbound),
-    clock,
-    (verdict) => {
-      const { healthy, reason } = verdict;
-      const isNews = loop.contender.verdict?.healthy !== healthy;
-      logger[!isNews ? 'debug' : healthy ? 'info' : 'warn'](
-        { event: 'verdict', healthy },
-        healthy ? `healthy: ${reason}` : `unhealthy: ${reason}`,
-      );
-      loop.post({ type: 'verdict', ...verdict });
-    },
-  );
+  const prober = new Prober(settings.probes, network.ask, clock, (verdict) => {
+    const { healthy, reason } = verdict;
+    const isNews = loop.contender.verdict?.healthy !== healthy;
+    logger[!isNews ? 'debug' : healthy ? 'info' : 'warn'](
+      { event: 'verdict', healthy },
+      healthy ? `healthy: ${reason}` : `unhealthy: ${reason}`,
+    );
+    loop.post({ type: 'verdict', ...verdict });
+  });
   const readinessProblems = (): readonly string[] => reachability.problems(loop.contender);
-  const server = new StatusServer({
-    ...settings.listen,
-    clock,
-    onProblem: (message) => logger.error({ event: 'listen-failed' }, message),
-    answers: {
-      livenessProblem: () => {
-        const silentMs = clock.nowMs() - loop.lastStepMs;
-        return silentMs > LOOP_SILENCE_MAX_MS ? `the loop has stood still for ${Math.round(silentMs)}ms` : null;
-      },
-      readinessProblems,
-      status: () =>
-        statusDocument({
-          version: world.version,
-          lease: { namespace: settings.lease.namespace, name: settings.lease.name },
-          provider: { name: settings.provider.name, problem: reachability.providerProblem },
-          watch: reachability.watch,
-          contender: loop.contender,
-          nowMs: clock.nowMs(),
-          wallMs: clock.wallMs(),
-          owners: reachability.owners,
-          probes: prober.status,
-          readinessProblems: readinessProblems(),
-          transitions: journal.transitions,
-          droppedLogLines: log.dropped(),
-        }),
+  const server = network.serve({
+    livenessProblem: () => {
+      const silentMs = clock.nowMs() - loop.lastStepMs;
+      return silentMs > LOOP_SILENCE_MAX_MS ? `the loop has stood still for ${Math.round(silentMs)}ms` : null;
     },
+    readinessProblems,
+    status: () =>
+      statusDocument({
+        version: world.version,
+        lease: { namespace: settings.lease.namespace, name: settings.lease.name },
+        provider: { name: settings.provider.name, problem: reachability.providerProblem },
+        watch: reachability.watch,
+        contender: loop.contender,
+        nowMs: clock.nowMs(),
+        wallMs: clock.wallMs(),
+        owners: reachability.owners,
+        probes: prober.status,
+        readinessProblems: readinessProblems(),
+        transitions: journal.transitions,
+        droppedLogLines: log.dropped(),
+      }),
   });
   let providerReason: string | null = null;
   const background = Promise.all([
@@ -141,7 +138,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     stopped: loop.stopped.then(async () => {
       ending.abort(new Error('the agent ends'));
       server.close();
-      transport.close();
+      network.close();
       await background;
     }),
   };
@@ -164,18 +161,17 @@ function contenderSettings(settings: Settings, identity: string): ContenderSetti
   };
 }
 
-function createProvider({ provider, addresses, nodeName }: Settings, transport: KubeTransport, clock: Clock, outbound: Outbound): Provider {
+function createProvider({ provider, addresses, nodeName }: Settings, network: Network, clock: Clock): Provider {
   switch (provider.name) {
     case 'none':
       return NO_PROVIDER;
     case 'hcloud-floating-ip': {
-      const http = createProviderHttp(clock, outbound);
-      const serverId = new HcloudServerId(http, {
+      const serverId = new HcloudServerId(network.provider, {
         configured: provider.serverId,
         metadataEndpoint: provider.metadataEndpoint,
-        providerId: (signal) => readProviderId(transport, nodeName, signal),
+        providerId: (signal) => readProviderId(network.kube, nodeName, signal),
       });
-      const api = new HcloudApi(http, provider.endpoint, provider.token, clock);
+      const api = new HcloudApi(network.provider, provider.endpoint, provider.token, clock);
       return new HcloudFloatingIp(
         api,
         serverId,

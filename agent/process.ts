@@ -11,16 +11,22 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { constants, hostname } from 'node:os';
 import packageJson from '../package.json' with { type: 'json' };
 import { startAgent } from './assemble.ts';
-import type { Agent } from './assemble.ts';
+import type { Agent, Network } from './assemble.ts';
 import { asError } from './clock.ts';
+import type { Clock } from './clock.ts';
 import { loadSettings, SettingsError, unknownSettings } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
-import { SERVICE_ACCOUNT_FOLDER } from './kube/credentials.ts';
+import { Credentials, SERVICE_ACCOUNT_FOLDER } from './kube/credentials.ts';
+import { KubeTransport } from './kube/transport.ts';
 import { LinkUnusable } from './link/kernel-link.ts';
 import { boottimeMs, canWrite, endWithin, exitNow } from './link/libc.ts';
+import { rememberingLookup } from './outbound.ts';
 import type { Link } from './ports.ts';
+import { askFor } from './probe/prober.ts';
+import { createProviderHttp } from './provider/http.ts';
 import { createLog } from './report/log.ts';
 import type { Log } from './report/log.ts';
+import { StatusServer } from './report/server.ts';
 import { systemClock } from './runtime/clock.ts';
 
 /** How long the end may take to be written down. */
@@ -65,10 +71,11 @@ export function runProcess(openLink: OpenLink): void {
     logger.warn({ event: 'unknown-setting' }, `${name} is no setting of Leasehold: is it misspelt?`);
 
   const link = tryToOpen(openLink, settings, log);
+  const clock = systemClock(boottimeMs);
   agent = startAgent(settings, {
-    clock: systemClock(boottimeMs),
+    clock,
     random: Math.random,
-    findAddresses: (name) => lookup(name, { all: true }),
+    network: openNetwork(settings, clock, log),
     identity,
     version,
     link,
@@ -80,6 +87,27 @@ export function runProcess(openLink: OpenLink): void {
     () => end(log, EXIT.done, 'ended in order'),
     (error: unknown) => onDefect(asError(error)),
   );
+}
+
+function openNetwork(settings: Settings, clock: Clock, { logger }: Log): Network {
+  const outbound = {
+    userAgent: `leasehold/${version}`,
+    lookup: rememberingLookup((name) => lookup(name, { all: true }), clock),
+  };
+  const kube = new KubeTransport(new Credentials(settings.kubernetes, clock), clock, outbound);
+  return {
+    kube,
+    provider: createProviderHttp(clock, outbound),
+    ask: (question) => askFor(question, outbound),
+    serve: (answers) =>
+      new StatusServer({
+        ...settings.listen,
+        clock,
+        answers,
+        onProblem: (message) => logger.error({ event: 'listen-failed' }, message),
+      }),
+    close: () => kube.close(),
+  };
 }
 
 /** The settings as people need to see them: what a probe asks may carry credentials, and its name says enough. */
