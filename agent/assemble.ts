@@ -16,6 +16,7 @@ import type { KubeHttp } from './kube/transport.ts';
 import type { Link, Provider } from './ports.ts';
 import type { Ask, ProbeQuestion } from './probe/probe.ts';
 import { Prober } from './probe/prober.ts';
+import type { ResidenceReport } from './residence.ts';
 import { HcloudApi } from './provider/hcloud-api.ts';
 import { HcloudFloatingIp } from './provider/hcloud-floating-ip.ts';
 import { HcloudServerId } from './provider/hcloud-server-id.ts';
@@ -49,6 +50,8 @@ export interface AgentWorld {
   readonly version: string;
   readonly network: Network;
   readonly link: Link;
+  /** Finds out whether another agent for this Lease lives on this node, and tells each change until the signal is aborted. */
+  readonly establishResidence: (signal: AbortSignal, onReport: (report: ResidenceReport) => void) => Promise<void>;
   readonly log: Log;
   /** Called with what should never have been thrown. The agent does nothing more after it. */
   readonly onDefect: (error: Error) => void;
@@ -124,6 +127,10 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   });
   let providerReason: string | null = null;
   const background = Promise.all([
+    world.establishResidence(ending.signal, ({ residence, reason }) => {
+      logger[residence === 'alone' ? 'info' : 'warn']({ event: `residence-${residence}` }, reason);
+      loop.post({ type: 'residence', residence, reason });
+    }),
     watch.run(ending.signal),
     prober.run(ending.signal),
     keepPrepared(provider, clock, ending.signal, ({ is, reason }, mayContend) => {
@@ -158,6 +165,7 @@ function contenderSettings(settings: Settings, identity: string): ContenderSetti
     claimTimeoutMs: settings.providerTimeoutMs,
     verifyIntervalMs: settings.verifyIntervalMs,
     whenAllUnhealthy: settings.whenAllUnhealthy,
+    onApiLoss: settings.onApiLoss,
   };
 }
 

@@ -18,6 +18,7 @@ import { loadSettings, SettingsError, unknownSettings } from './config/settings.
 import type { Settings } from './config/settings.ts';
 import { Credentials, SERVICE_ACCOUNT_FOLDER } from './kube/credentials.ts';
 import { KubeTransport } from './kube/transport.ts';
+import type { ProcessNames } from './link/abstract-socket.ts';
 import { LinkUnusable } from './link/kernel-link.ts';
 import { boottimeMs, canWrite, endWithin, exitNow } from './link/libc.ts';
 import { rememberingLookup } from './outbound.ts';
@@ -25,6 +26,7 @@ import type { Link } from './ports.ts';
 import { askFor } from './probe/prober.ts';
 import { createProviderHttp } from './provider/http.ts';
 import { createLog } from './report/log.ts';
+import { establishResidence, residenceNames } from './residence.ts';
 import type { Log } from './report/log.ts';
 import { StatusServer } from './report/server.ts';
 import { systemClock } from './runtime/clock.ts';
@@ -40,7 +42,7 @@ const { version } = packageJson;
 export type OpenLink = (settings: Settings, onNotice: (level: 'info' | 'warn', message: string) => void) => Link;
 
 /** Runs an agent until it has stepped down, and ends the process. */
-export function runProcess(openLink: OpenLink): void {
+export function runProcess({ openLink, processNames }: { readonly openLink: OpenLink; readonly processNames: ProcessNames }): void {
   const settings = readSettings();
   const log = createLog({
     ...settings.log,
@@ -72,6 +74,8 @@ export function runProcess(openLink: OpenLink): void {
 
   const link = tryToOpen(openLink, settings, log);
   const clock = systemClock(boottimeMs);
+  const names = residenceNames(settings.lease);
+  const uid = process.getuid?.() ?? 0;
   agent = startAgent(settings, {
     clock,
     random: Math.random,
@@ -79,6 +83,7 @@ export function runProcess(openLink: OpenLink): void {
     identity,
     version,
     link,
+    establishResidence: (signal, onReport) => establishResidence(names, { names: processNames, clock, uid }, signal, onReport),
     log,
     onDefect,
   });

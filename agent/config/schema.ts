@@ -156,6 +156,14 @@ export const SCHEMA = {
     default: 'keep',
     doc: 'What an unhealthy holder does when no healthy node offers to take over: `keep` holding, or `release` the addresses.',
   }),
+  ON_API_LOSS: setting({
+    format: oneOf('hold', 'release'),
+    default: null,
+    defaultDoc: '`hold`; with `PROVIDER=none` always `release`',
+    doc:
+      'What a holder does whose renewals fail because the Kubernetes API is silent: `hold` keeps the addresses bound for as long as the provider routes ' +
+      'them here and nobody else is seen to hold the Lease; `release` takes them off after `PROVIDER_TIMEOUT`.',
+  }),
   LOG_LEVEL: setting({ format: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal'), default: 'info', doc: 'How much is logged.' }),
   LOG_FORMAT: setting({ format: oneOf('json', 'pretty'), default: 'json', doc: '`json` for machines, `pretty` for people.' }),
 } as const;

@@ -36,6 +36,7 @@ export interface Settings {
   readonly probes: readonly ProbeSpec[];
   readonly listen: HostAndPort;
   readonly whenAllUnhealthy: 'keep' | 'release';
+  readonly onApiLoss: 'hold' | 'release';
   readonly log: { readonly level: string; readonly format: 'json' | 'pretty' };
 }
 
@@ -63,7 +64,7 @@ export class SettingsError extends Error {
 }
 
 /** Names that begin like ours and are none of them are probably misspelt. */
-const OUR_PREFIXES = ['LEASE_', 'RENEW_', 'PROBE_', 'PROVIDER_', 'VERIFY_', 'HCLOUD_', 'WHEN_ALL_', 'ADDRESS', 'INTERFACE'];
+const OUR_PREFIXES = ['LEASE_', 'RENEW_', 'PROBE_', 'PROVIDER_', 'VERIFY_', 'HCLOUD_', 'WHEN_ALL_', 'ON_API_', 'ADDRESS', 'INTERFACE'];
 
 /** Reads the settings. Throws SettingsError with all their problems. */
 export function loadSettings(world: SettingsWorld): Settings {
@@ -107,6 +108,7 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
     probes,
     listen: reader.get('LISTEN'),
     whenAllUnhealthy: reader.get('WHEN_ALL_UNHEALTHY'),
+    onApiLoss: onApiLoss(reader, provider),
     log: { level: reader.get('LOG_LEVEL'), format: reader.get('LOG_FORMAT') },
   };
   // A value is missing only where a problem has been noted.
@@ -127,6 +129,18 @@ function assembleProvider(reader: SettingsReader): ProviderSettings | null {
 /** What decides where traffic goes under each provider. */
 export function kindOf(provider: ProviderSettings['name']): AddressKind {
   return provider === 'none' ? 'l2' : 'routed';
+}
+
+/** Without anybody who says where traffic goes, nothing could tell a holder that its time is over. */
+function onApiLoss(reader: SettingsReader, provider: ProviderSettings | null): 'hold' | 'release' {
+  const isRouted = provider === null || kindOf(provider.name) === 'routed';
+  const chosen = reader.get('ON_API_LOSS') ?? (isRouted ? 'hold' : 'release');
+  if (!isRouted && chosen === 'hold') {
+    reader.problems.push(
+      `ON_API_LOSS=hold cannot be used with PROVIDER=${provider.name}, which does not tell where an address is routed: use release`,
+    );
+  }
+  return chosen;
 }
 
 const TIMING_NAMES = { leaseDurationMs: 'LEASE_DURATION', renewDeadlineMs: 'RENEW_DEADLINE', renewIntervalMs: 'RENEW_INTERVAL' } as const;

@@ -4,9 +4,11 @@
  * Guarantees: a Lease that is held is never written by a candidate, except to ask a holder that wants relief (rule 9);
  * one that seems to have run out is read again before it is taken, so that a silent watch costs a read and not a write.
  */
+import { endHoldover } from './addresses.ts';
 import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
-import { freedomOf, markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
+import { freedomOf, isOfSamePlace, markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
 import type { LeaseSight, Observation } from './lease.ts';
+import { isAlone, isHoldingOver } from './state.ts';
 import type { Contender, Hindrance, Life } from './state.ts';
 import type { Turn } from './turn.ts';
 
@@ -24,9 +26,11 @@ const RANK_STEP_MS = 250;
 
 /** What keeps a node from contending; null when nothing does. */
 export function hindranceOf(contender: Contender): Hindrance | null {
-  const { provider, observation, settings } = contender;
-  const freedom = observation === null ? null : freedomOf(observation, settings);
+  const { provider, observation, settings, residence } = contender;
+  const freedom = observation === null ? null : freedomOf(observation, settings, isAlone(contender));
   if (freedom?.is === 'foreign') return { about: 'lease', reason: foreignReason(freedom.holder) };
+  if (residence === null) return { about: 'residence', reason: 'whether another agent runs on this node is not known yet' };
+  if (residence.is === 'shared') return { about: 'residence', reason: residence.reason };
   if (provider === null) return { about: 'provider', reason: 'the provider has not been asked yet' };
   return healthProblem(contender) ?? (provider.ready ? null : { about: 'provider', reason: provider.reason });
 }
@@ -55,7 +59,7 @@ export function contend(turn: Turn, life: Standby): void {
   const { observation } = draft;
   if (observation === null) return;
   const hindrance = hindranceOf(draft);
-  const freedom = freedomOf(observation, draft.settings);
+  const freedom = freedomOf(observation, draft.settings, isAlone(draft));
   reportHindrance(turn, hindrance);
   if (freedom.is === 'foreign') return;
   if (!turn.due(life.notBeforeMs)) return;
@@ -123,11 +127,12 @@ function acquire(turn: Turn, sight: LeaseSight, failures: number): void {
   const marks = { duration: { term, durationMs }, released: null, relief: null, ask: null };
   const basis = { uid: sight.uid, resourceVersion: sight.resourceVersion };
   turn.request({ type: 'acquire', basis, transitions, durationMs, marks }, notAfterMs);
-  turn.reason = reasonToAcquire(sight, settings.identity);
+  turn.reason = reasonToAcquire(sight, settings.identity, isAlone(turn.draft));
 }
 
-function reasonToAcquire(sight: LeaseSight & object, identity: string): string {
+function reasonToAcquire(sight: LeaseSight & object, identity: string, isAlone: boolean): string {
   if (sight.holder === identity) return 'the Lease still names this agent, whose tenure had ended';
+  if (isOfSamePlace(sight.holder, identity) && isAlone) return 'the agent that held the Lease on this node has died: taking its place';
   if (sight.holder !== '') return `${nodeOfIdentity(sight.holder)} has not renewed the Lease for its whole duration`;
   if (sight.marks.released !== null) return `${nodeOfIdentity(sight.marks.released.holder)} released the Lease`;
   return 'nobody holds the Lease';
@@ -146,11 +151,28 @@ export function onCandidateRead(turn: Turn, life: Standby, sentAtMs: number, out
   const after = observe(before, outcome.sight, { atMs: turn.nowMs, readSentAtMs: sentAtMs });
   turn.draft.observation = after;
   const isNews = before !== null && after.sinceMs !== before.sinceMs;
-  turn.draft.life = { ...life, readAtMs: null, notBeforeMs: turn.nowMs, failures: isNews ? 0 : life.failures, uncertain: null };
+  const notBeforeMs = turn.nowMs + graceMs(turn, life, outcome.sight);
+  turn.draft.life = { ...life, readAtMs: null, notBeforeMs, failures: isNews ? 0 : life.failures, uncertain: null };
+  if (!isTermOf(outcome.sight, turn.draft.settings.identity)) endHoldover(turn, holdersName(outcome.sight));
   // This read was made because time had run out for a holder (others are due at `readAtMs`). If it shows that the
   // holder lives after all, the watch, which should have shown it, has fallen silent.
   if (life.readAtMs === null && isNews) turn.command({ type: 'restart-watch' });
   if (before === null) turn.reason = 'read the Lease for the first time';
+}
+
+/** An API that has been silent for us may have been so for the holder, too: it gets the time to renew first. */
+function graceMs({ draft: { settings } }: Turn, life: Standby, sight: LeaseSight): number {
+  const isOthers = termOf(sight) !== null && !isTermOf(sight, settings.identity);
+  return isOthers && life.failures > 0 ? settings.renewIntervalMs * 2 : 0;
+}
+
+function holdersName(sight: LeaseSight): string {
+  const term = termOf(sight);
+  return term === null ? 'nobody holds the Lease any more' : `${nodeOfIdentity(term.holder)} holds the Lease now`;
+}
+
+function isTermOf(sight: LeaseSight, identity: string): boolean {
+  return termOf(sight)?.holder === identity;
 }
 
 /** Takes in the answer to an ask: whatever it was, what the Lease says now is worth knowing only on a conflict. */
@@ -194,7 +216,8 @@ export function onNotAcquired(
 
 function pause(turn: Turn, life: Standby, trouble: LeaseTrouble): void {
   turn.noteTrouble(trouble);
-  const longestMs = trouble.is === 'refused' ? REFUSED_PAUSE_MS : LONGEST_PAUSE_MS;
+  // Whoever holds over is to be the first to find the API there again, so that nothing has to move.
+  const longestMs = isHoldingOver(turn.draft) ? turn.draft.settings.renewIntervalMs : LONGEST_PAUSE_MS;
   const pauseMs = trouble.is === 'refused' ? REFUSED_PAUSE_MS : turn.pauseMs(trouble, life.failures, longestMs);
   const atMs = turn.nowMs + pauseMs;
   turn.draft.life = { ...life, readAtMs: atMs, notBeforeMs: atMs, failures: life.failures + 1 };

@@ -66,7 +66,7 @@ export type Command =
   | { readonly type: 'stop' };
 
 /** One word for what a contender is doing, for people. */
-export type Role = 'starting' | 'standby' | 'acquiring' | 'claiming' | 'serving' | 'stepping-down' | 'leaving' | 'stopped';
+export type Role = 'starting' | 'standby' | 'acquiring' | 'claiming' | 'serving' | 'holding-over' | 'stepping-down' | 'leaving' | 'stopped';
 
 /** Something that people should be able to read about. */
 export type Report =
@@ -95,6 +95,8 @@ export type Incident =
   | 'bound-elsewhere'
   | 'address-repaired'
   | 'address-left-behind'
+  | 'stalled'
+  | 'holdover-ended'
   | 'linger-ended'
   | 'linger-expired'
   | 'claim-failed'

@@ -5,12 +5,12 @@
  * outside this folder, so the same rules run in production and in a simulator. Time passes before an input is taken in,
  * so an answer that arrives after a tenure has ended cannot revive it. Each change of role is reported exactly once.
  */
-import { advanceAddresses, onBindDone, onLooked, onOwnerRead, onUnbindDone } from './addresses.ts';
+import { advanceAddresses, onBindDone, onLooked, onOwnerRead, onStalled, onUnbindDone } from './addresses.ts';
 import { contend, onAskAnswered, onCandidateRead, onNotAcquired } from './candidate.ts';
 import { onClaimDone } from './claims.ts';
 import type { Command } from './command.ts';
 import { beginStepDown, leave, leaveTerm, onDepartureRead, onReleased, stepDown } from './departure.ts';
-import { endTenureInTime, onHolderRead, onHolderSaw, onRenewed, serve, takeOffice } from './holder.ts';
+import { endTenureInTime, onHolderRead, onHolderSaw, onHolderStalled, onRenewed, serve, takeOffice } from './holder.ts';
 import type { Input, ReadOutcome, WriteOutcome } from './input.ts';
 import { observe, termOf } from './lease.ts';
 import type { Observation, Term } from './lease.ts';
@@ -32,12 +32,25 @@ export interface Step {
 export function step(contender: Contender, input: Input): Step {
   const turn = new Turn(contender, Math.max(contender.nowMs, input.atMs));
   endTenureInTime(turn);
+  doubtAfterStall(turn);
   takeIn(turn, input);
   advance(turn);
   look(turn);
   reportTransition(turn, contender);
   turn.draft.wakeAtMs = turn.wakeAtMs;
   return { contender: turn.draft, commands: turn.commands };
+}
+
+/** A loop that stood still for too long knows nothing for sure any more: close, then look (rule 6). */
+function doubtAfterStall(turn: Turn): void {
+  const { life } = turn.draft;
+  if (turn.stalledMs === 0 || life.is === 'stopped') return;
+  turn.incident(
+    'stalled',
+    `nothing was done for ${Math.round(turn.stalledMs)}ms: this process was frozen or starved, or the machine suspended`,
+  );
+  onStalled(turn);
+  if (life.is === 'holding') onHolderStalled(turn, life.office);
 }
 
 function takeIn(turn: Turn, input: Input): void {
@@ -54,6 +67,9 @@ function takeIn(turn: Turn, input: Input): void {
       return;
     case 'provider-readiness':
       turn.draft.provider = { ready: input.ready, reason: input.reason };
+      return;
+    case 'residence':
+      turn.draft.residence = { is: input.residence, reason: input.reason };
       return;
     case 'looked':
       return onLooked(turn, input.view);

@@ -4,7 +4,7 @@
  * Guarantees: the tenure ends at the send time of the last good renewal + the renew deadline, and no later answer
  * revives it (rule 3); only a consistent read or the end of the tenure ends a term, never a watch event (rule 4).
  */
-import { allAddressesServe, failedFirstClaim, letGoOfAddresses, missingAddress } from './addresses.ts';
+import { allAddressesServe, failedFirstClaim, holdAddressesOver, letGoOfAddresses, missingAddress } from './addresses.ts';
 import { healthProblem, standby } from './candidate.ts';
 import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
 import { markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
@@ -52,8 +52,19 @@ export function takeOffice(turn: Turn, record: LeaseRecord, sentAtMs: number): v
 export function endTenureInTime(turn: Turn): void {
   const { life } = turn.draft;
   if (life.is !== 'holding' || turn.nowMs < life.office.tenureEndMs) return;
-  const silentMs = Math.round(turn.nowMs - life.office.renewalSentAtMs);
-  loseOffice(turn, life.office, `no renewal has succeeded for ${silentMs}ms: the tenure is over`);
+  const { office } = life;
+  const silentMs = Math.round(turn.nowMs - office.renewalSentAtMs);
+  loseOffice(turn, office, `no renewal has succeeded for ${silentMs}ms: the tenure is over`, wasOnlySilence(turn, office));
+}
+
+/** Whether the API's silence alone has ended a tenure: nothing spoke against this term or this node. */
+function wasOnlySilence(turn: Turn, office: Office): boolean {
+  return turn.stalledMs === 0 && !office.mustRead && office.relief === null;
+}
+
+/** After a stall the record is read before anything else is done in office. */
+export function onHolderStalled(turn: Turn, office: Office): void {
+  setOffice(turn, { ...office, mustRead: true, renewAtMs: turn.nowMs });
 }
 
 /** Does what is due for a holder. */
@@ -216,12 +227,13 @@ function retryLater(turn: Turn, office: Office, trouble: LeaseTrouble): void {
 }
 
 /** The term is over without a release: somebody else decides about the Lease now. */
-function loseOffice(turn: Turn, office: Office, reason: string): void {
+function loseOffice(turn: Turn, office: Office, reason: string, wasSilence = false): void {
   const { draft } = turn;
   if (draft.request !== null) {
     turn.command({ type: 'abort-request', request: draft.request.id });
     draft.request = null;
   }
+  if (wasSilence && draft.settings.onApiLoss === 'hold') holdAddressesOver(turn);
   letGoOfAddresses(turn, Math.min(turn.nowMs, office.tenureEndMs));
   turn.reason = reason;
   draft.life = standby(turn.nowMs, 'read');

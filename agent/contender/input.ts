@@ -69,6 +69,12 @@ export interface LinkView {
   readonly addresses: Readonly<Record<string, AddressView>>;
 }
 
+/**
+ * `alone`: proven, and so for as long as this process lives. `shared`: another agent lives here, so this one waits.
+ * `unsure`: it cannot be told, so this one contends like any stranger and leaves what is bound here to its lifetime.
+ */
+export type Residence = 'alone' | 'shared' | 'unsure';
+
 export type BindOutcome =
   | { readonly is: 'bound' }
   /** An administrator's own copy is there: it is used where routing decides, and never touched. */
@@ -88,6 +94,8 @@ export type Input = { readonly atMs: number } & (
   | { readonly type: 'verdict'; readonly healthy: boolean; readonly reason: string }
   /** Whether the provider has told this agent which server it is and that the addresses exist. */
   | { readonly type: 'provider-readiness'; readonly ready: boolean; readonly reason: string }
+  /** Whether another agent process for this Lease lives on this node. `reason` says which, for people. */
+  | { readonly type: 'residence'; readonly residence: Residence; readonly reason: string }
   | { readonly type: 'looked'; readonly view: LinkView }
   | { readonly type: 'bind-done'; readonly address: string; readonly outcome: BindOutcome }
   | { readonly type: 'unbind-done'; readonly address: string; readonly outcome: UnbindOutcome }

@@ -134,8 +134,8 @@ function isSameVacancy(before: LeaseSight, now: LeaseSight): boolean {
   );
 }
 
-/** When this candidate may take the Lease that it observes. */
-export function freedomOf(observation: Observation, settings: ContenderSettings): Freedom {
+/** When this candidate may take the Lease that it observes. `isAlone`: no other agent process lives on this node. */
+export function freedomOf(observation: Observation, settings: ContenderSettings, isAlone: boolean): Freedom {
   const { sight, sinceMs, lastTerm } = observation;
   const afterAWholeDuration: Freedom = {
     is: 'free-at',
@@ -144,12 +144,25 @@ export function freedomOf(observation: Observation, settings: ContenderSettings)
   if (sight === 'absent') return afterAWholeDuration;
   // A term of this very process that has ended holds nobody up: this process knows that it no longer serves in it.
   if (sight.holder === settings.identity) return { is: 'free' };
+  // Nor does that of an earlier process on this node, once it is known to be gone: what it bound is here.
+  if (isAlone && isOfSamePlace(sight.holder, settings.identity)) return { is: 'free' };
   const isUntouched = sight.holder === '' && wasNeverHeld(sight);
   if (!sight.isOurs && !isUntouched) return { is: 'foreign', holder: sight.holder };
   if (sight.holder !== '') return afterAWholeDuration;
   if (isReleasedByItsHolder(sight, lastTerm)) return { is: 'free' };
   if (isUntouched && lastTerm === null) return { is: 'free' };
   return afterAWholeDuration;
+}
+
+/** Whether two identities `<node>_<hash>_<random>` are of one node, one boot of its machine and one network namespace. */
+export function isOfSamePlace(one: string, other: string): boolean {
+  const place = placeOfIdentity(one);
+  return place !== null && place === placeOfIdentity(other);
+}
+
+function placeOfIdentity(identity: string): string | null {
+  const [, place] = /^(.+_[^_]+)_[^_]+$/.exec(identity) ?? [];
+  return place ?? null;
 }
 
 /** The node part of an identity `<node>_<hash>_<random>`; the whole text where it has another form. */

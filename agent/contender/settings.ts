@@ -44,6 +44,8 @@ export interface ContenderSettings {
   /** How often a settled holder reads the owner back. */
   readonly verifyIntervalMs: number;
   readonly whenAllUnhealthy: 'keep' | 'release';
+  /** What a holder does with routed addresses when the API has been silent for its whole tenure. On L2 it always releases. */
+  readonly onApiLoss: 'hold' | 'release';
 }
 
 /** A combination of timings that is not safe or cannot work, in words for the person who set it. */
@@ -91,6 +93,14 @@ export function timingProblems(
     });
   }
   return problems;
+}
+
+/**
+ * A loop that comes to its work later than this has stood still for so long that what it knew may be over: the time between
+ * the end of a tenure and the earliest start of another.
+ */
+export function stallMs(settings: ContenderSettings): number {
+  return settings.leaseDurationMs - settings.renewDeadlineMs;
 }
 
 /** How long one request to the Kubernetes API may take under these timings. */

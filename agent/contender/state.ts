@@ -5,7 +5,7 @@
  * has exactly the fields that make sense in it.
  */
 import type { Basis, Role } from './command.ts';
-import type { LinkView } from './input.ts';
+import type { LinkView, Residence } from './input.ts';
 import type { Observation, ReliefCause, Term } from './lease.ts';
 import type { ContenderSettings } from './settings.ts';
 
@@ -25,6 +25,8 @@ export interface Contender {
   readonly counter: number;
   readonly verdict: { readonly healthy: boolean; readonly reason: string } | null;
   readonly provider: { readonly ready: boolean; readonly reason: string } | null;
+  /** Whether another agent process lives on this node. */
+  readonly residence: { readonly is: Residence; readonly reason: string } | null;
   readonly link: LinkView | null;
   readonly lookAtMs: number;
   readonly addresses: Readonly<Record<string, AddressState>>;
@@ -41,7 +43,7 @@ export interface Contender {
 
 /** What keeps a node from contending, in words for people. */
 export interface Hindrance {
-  readonly about: 'probes' | 'interface' | 'provider' | 'lease';
+  readonly about: 'probes' | 'interface' | 'provider' | 'lease' | 'residence';
   readonly reason: string;
 }
 
@@ -128,6 +130,11 @@ export type AddressState =
   | { readonly is: 'bound'; readonly managed: boolean; readonly problem: string | null; readonly claim: Claim }
   /** Still bound after the term, for clients that the provider still sends here; nothing is written for it. */
   | { readonly is: 'lingering'; readonly managed: boolean; readonly untilMs: number; readonly reading: OwnerReading }
+  /**
+   * Still bound although the tenure ran out, because nothing but the API's silence ended it and the provider goes on
+   * routing here; ends with the first evidence to the contrary.
+   */
+  | { readonly is: 'held-over'; readonly managed: boolean; readonly reading: OwnerReading }
   | { readonly is: 'unbinding'; readonly failures: number; readonly retryAtMs: number };
 
 /** A repeated read of the owner, with growing pauses. */
@@ -180,6 +187,7 @@ export function newContender(settings: ContenderSettings, atMs: number): Contend
     counter: 0,
     verdict: null,
     provider: null,
+    residence: null,
     link: null,
     lookAtMs: atMs,
     addresses: Object.fromEntries(settings.addresses.map((address) => [address, { is: 'absent', problem: null, retryAtMs: atMs }])),
@@ -195,12 +203,23 @@ export function roleOf(contender: Contender): Role {
   const { life } = contender;
   switch (life.is) {
     case 'standby':
+      if (isHoldingOver(contender)) return 'holding-over';
       return contender.observation === null ? 'starting' : 'standby';
     case 'holding':
       return life.office.servingSinceMs === null ? 'claiming' : 'serving';
     default:
       return life.is;
   }
+}
+
+/** Whether an address is kept beyond its tenure because nothing but the API's silence has ended it. */
+export function isHoldingOver({ addresses }: Pick<Contender, 'addresses'>): boolean {
+  return Object.values(addresses).some((address) => address.is === 'held-over');
+}
+
+/** Whether it is proven that no other agent process for this Lease lives on this node. */
+export function isAlone({ residence }: Pick<Contender, 'residence'>): boolean {
+  return residence?.is === 'alone';
 }
 
 /** The term in which a contender holds office, or null. */

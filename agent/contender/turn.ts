@@ -7,7 +7,7 @@
 import type { Command, Incident, LeaseCommand } from './command.ts';
 import type { LeaseTrouble } from './input.ts';
 import type { AddressState, Contender, PendingRequest } from './state.ts';
-import { requestTimeoutMs } from './settings.ts';
+import { requestTimeoutMs, stallMs } from './settings.ts';
 
 type Draft = { -readonly [Field in keyof Contender]: Contender[Field] };
 
@@ -26,6 +26,8 @@ const RETRY_AFTER_MAX_MS = 5_000;
 export class Turn {
   readonly draft: Draft;
   readonly nowMs: number;
+  /** For how long the loop stood still before this step, where that was too long; otherwise 0. */
+  readonly stalledMs: number;
   readonly commands: Command[] = [];
   /** Why the role changes in this step, if it does. */
   reason: string | null = null;
@@ -34,6 +36,8 @@ export class Turn {
   constructor(contender: Contender, nowMs: number) {
     this.draft = { ...contender, nowMs };
     this.nowMs = nowMs;
+    const lateMs = nowMs - contender.wakeAtMs;
+    this.stalledMs = lateMs > stallMs(contender.settings) ? lateMs : 0;
   }
 
   /** Whether an instant has come; if not, the contender is woken at it. */

@@ -1,6 +1,6 @@
 /**
- * The few calls into the C library that Node has no words for: netlink sockets, CLOCK_BOOTTIME, and an end that waits for
- * nothing.
+ * The few calls into the C library that Node has no words for: netlink sockets, who is at the other end of a Unix
+ * socket, CLOCK_BOOTTIME, and an end that waits for nothing.
  *
  * Guarantees: each function is one or two system calls and returns at once; `receive` and `canWrite` wait for at most a tenth
  * of a second.
@@ -10,11 +10,15 @@ import koffi from 'koffi';
 import { getSystemErrorName } from 'node:util';
 
 // Values from <linux/socket.h>, <linux/netlink.h> and <linux/time.h>; the same on every architecture that Node runs on.
+const AF_UNIX = 1;
 const AF_NETLINK = 16;
+const SOCK_STREAM = 1;
 const SOCK_RAW = 3;
+const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const NETLINK_ROUTE = 0;
 const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
 const SO_RCVTIMEO = 20;
 const SOL_NETLINK = 270;
 const NETLINK_GET_STRICT_CHK = 12;
@@ -32,6 +36,14 @@ const setsockopt = libc.func('int setsockopt(int, int, int, const void *, uint32
   value: Buffer,
   length: number,
 ) => number;
+const getsockopt = libc.func('int getsockopt(int, int, int, void *, void *)') as (
+  fd: number,
+  level: number,
+  name: number,
+  value: Buffer,
+  length: Buffer,
+) => number;
+const connect = libc.func('int connect(int, const void *, uint32_t)') as (fd: number, address: Buffer, length: number) => number;
 const send = libc.func('long send(int, const void *, size_t, int)') as (fd: number, data: Buffer, length: number, flags: number) => number;
 const recv = libc.func('long recv(int, void *, size_t, int)') as (fd: number, data: Buffer, length: number, flags: number) => number;
 const close = libc.func('int close(int)') as (fd: number) => number;
@@ -77,6 +89,37 @@ export function receive(fd: number, into: Buffer): number {
 
 export function closeSocket(fd: number): void {
   checked('close', close(fd));
+}
+
+/** The process at the other end of a Unix socket, as it was when it began to listen; nulls where it does not answer. */
+export interface UnixPeer {
+  readonly pid: number | null;
+  readonly uid: number | null;
+}
+
+/**
+ * Who listens at a Unix socket (SO_PEERCRED, unix(7)); null when nobody does. An abstract name begins with a zero byte. Nothing
+ * is sent. Throws SystemError.
+ */
+export function peerOfUnixSocket(path: string): UnixPeer | null {
+  const fd = checked('socket', socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  try {
+    const address = Buffer.concat([Buffer.from([AF_UNIX, 0]), Buffer.from(path)]);
+    if (connect(fd, address, address.length) < 0) {
+      const error = new SystemError('connect', koffi.errno());
+      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') return null;
+      // Somebody listens and accepts nothing.
+      if (error.code === 'EAGAIN') return { pid: null, uid: null };
+      throw error;
+    }
+    const credentials = Buffer.alloc(12);
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(credentials.length, 0);
+    checked('getsockopt', getsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, length));
+    return { pid: credentials.readInt32LE(0), uid: credentials.readUInt32LE(4) };
+  } finally {
+    closeSocket(fd);
+  }
 }
 
 const time = Buffer.alloc(16);

@@ -35,6 +35,8 @@ const LEVELS: { readonly [Name in Incident]: 'info' | 'warn' | 'error' } = {
   'bound-elsewhere': 'warn',
   'address-repaired': 'warn',
   'address-left-behind': 'warn',
+  stalled: 'warn',
+  'holdover-ended': 'warn',
   'linger-ended': 'info',
   'linger-expired': 'error',
   'claim-failed': 'error',

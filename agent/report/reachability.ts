@@ -79,7 +79,7 @@ export class Reachability {
     if (!hasJustAnswered && (this.#apiProblem !== null || !this.#watch.stands))
       problems.push(`Kubernetes API: ${this.#apiProblem ?? this.#watch.problem ?? 'not reached yet'}`);
     const hindrance = contender.life.is === 'standby' ? hindranceOf(contender) : null;
-    if (hindrance?.about === 'lease') problems.push(hindrance.reason);
+    if (hindrance?.about === 'lease' || hindrance?.about === 'residence') problems.push(hindrance.reason);
     if (this.providerProblem !== null) problems.push(`provider: ${this.providerProblem}`);
     if (contender.link?.isPresent !== true) problems.push(`interface: ${contender.link?.problem ?? 'not looked at yet'}`);
     return problems;

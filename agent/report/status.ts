@@ -66,6 +66,7 @@ export function statusDocument(sources: StatusSources): object {
       reason: sources.provider.problem ?? contender.provider?.reason ?? 'it has not been asked yet',
     },
     watch: sources.watch,
+    residence: contender.residence,
     interface: { problem: contender.link?.problem ?? null },
     verdict: contender.verdict,
     probes: sources.probes,

@@ -16,13 +16,17 @@ export interface BoundMessage {
 // Nobody is left to count the lifetimes.
 process.on('disconnect', () => process.exit());
 
-runProcess(({ addresses: [address] }) => {
-  const clock = systemClock(boottimeMs);
-  const node = new MemoryNode(clock);
-  const text = address?.text ?? '';
-  node.onChange = () => process.send?.({ untilMs: clock.nowMs() + node.remainingMs(text) } satisfies BoundMessage);
-  // What an earlier agent on this node bound is still there.
-  const leftMs = Number(process.env['LEFT_BOUND_UNTIL_MS'] ?? 0) - clock.nowMs();
-  if (leftMs > 0) node.set(text, leftMs);
-  return new MemoryLink(node, [text]);
+runProcess({
+  openLink: ({ addresses: [address] }) => {
+    const clock = systemClock(boottimeMs);
+    const node = new MemoryNode(clock);
+    const text = address?.text ?? '';
+    node.onChange = () => process.send?.({ untilMs: clock.nowMs() + node.remainingMs(text) } satisfies BoundMessage);
+    // What an earlier agent on this node bound is still there.
+    const leftMs = Number(process.env['LEFT_BOUND_UNTIL_MS'] ?? 0) - clock.nowMs();
+    if (leftMs > 0) node.set(text, leftMs);
+    return new MemoryLink(node, [text]);
+  },
+  // The nodes share a machine here, and each of them counts as one of its own.
+  processNames: { take: () => Promise.resolve(true), release: () => undefined, holderOf: () => null },
 });

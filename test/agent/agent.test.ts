@@ -323,10 +323,10 @@ describe('an agent', needsNamespaces(), () => {
   });
 
   describe('when the Kubernetes API is not as it should be', () => {
-    test('it rejects everything: the tenure ends, clients are served on, and the Lease is taken again afterwards', async () => {
+    test('it rejects everything: the tenure ends, the address is held over, and the Lease is taken again afterwards', async () => {
       const agent = await served();
       world.kube.http.faultFor = () => ({ is: 'answer', status: 500, body: { message: 'etcd is sick' } });
-      await eventually('the tenure has ended', () => agent.log.some(({ from, to }) => from === 'serving' && to === 'standby'));
+      await eventually('the tenure has ended', () => agent.log.some(({ from, to }) => from === 'serving' && to === 'holding-over'));
       assert.equal(world.rows().length, 1);
       await until('it is not ready', async () => (await world.probe('/readyz'))?.status === 503);
       await says(agent, 'warn', /etcd is sick/);
@@ -338,12 +338,30 @@ describe('an agent', needsNamespaces(), () => {
     test('it is slow: renewals time out one by one, clients are served on, and the Lease is taken again afterwards', async () => {
       const agent = await served();
       world.kube.http.faultFor = () => ({ is: 'delay', ms: 700, when: 'before' });
-      await eventually('the tenure has ended', () => agent.log.some(({ from, to }) => from === 'serving' && to === 'standby'));
+      await eventually('the tenure has ended', () => agent.log.some(({ from, to }) => from === 'serving' && to === 'holding-over'));
       assert.equal(world.rows().length, 1, 'clients are served on');
       world.kube.http.faultFor = () => null;
       await untilRole('serving');
       assert.equal(agent.isRunning, true);
       assert.equal(world.hcloud.writes().length, 1, 'the address never moved');
+    });
+
+    test('it goes away: the address is held over for as long as the provider routes it here, and not a moment longer', async () => {
+      const agent = await served();
+      world.kube.http.faultFor = () => ({ is: 'cut', when: 'before' });
+      await untilRole('holding-over');
+      assert.equal(world.rows().length, 1);
+      world.hcloud.move(IP, OTHER_SERVER);
+      await eventually('it is taken off', () => world.rows().length === 0);
+      assert.ok(agent.log.some(({ event }) => event === 'holdover-ended'));
+      assert.equal(world.hcloud.writes().length, 1, 'and nothing was written to the provider');
+    });
+
+    test('it goes away, and nothing is to be held over: the address goes when a linger is over', async () => {
+      const agent = await served({ ON_API_LOSS: 'release', PROVIDER_TIMEOUT: '5s' });
+      world.kube.http.faultFor = () => ({ is: 'cut', when: 'before' });
+      await eventually('it is taken off', () => world.rows().length === 0, 15_000);
+      assert.ok(agent.log.some(({ event }) => event === 'linger-expired'));
     });
 
     test('it goes away before the agent starts: the agent waits, not ready', async () => {
@@ -393,15 +411,31 @@ describe('an agent', needsNamespaces(), () => {
       }
     });
 
-    test('what a killed agent left is taken over by the next one on this node', async () => {
+    test('what a killed agent left is taken over by the next one on this node, without waiting for the Lease to run out', async () => {
       const agent = await served();
       agent.signal('SIGKILL');
       await agent.ended;
       assert.equal(world.rows().length, 1);
-      await served();
+      const successor = await served();
       assert.equal(world.rows().length, 1);
       assert.equal(world.hcloud.writes().length, 1);
+      assert.ok(successor.log.some(({ to, reason }) => to === 'acquiring' && String(reason).includes('on this node has died')));
     });
+
+    for (const PROVIDER of ['hcloud-floating-ip', 'none']) {
+      test(`a second agent on one node waits, says so and touches nothing, until the first has ended (${PROVIDER})`, async () => {
+        const first = await served({ PROVIDER });
+        const second = world.start(bundle, { PROVIDER, NODE_NAME: 'node-b', LISTEN: '127.0.0.1:9999' });
+        await says(second, 'warn', new RegExp(`process ${first.pid}\\)`));
+        const before = world.kube.http.exchanges.length;
+        await eventually('the first has gone on', () => world.kube.http.exchanges.length > before + 6, 15_000);
+        assert.ok(first.log.every(({ from }) => from !== 'serving'));
+        assert.equal(world.rows().length, 1);
+        first.signal('SIGKILL');
+        await first.ended;
+        await eventually('the second serves', () => second.log.some(({ to }) => to === 'serving'), 15_000);
+      });
+    }
   });
 
   test('no secret comes out, whatever happens', async () => {

@@ -197,6 +197,7 @@ describe('what is wrong with settings', () => {
     PROBE_FALL: ['1.5'],
     LISTEN: ['localhost:9808', '127.0.0.1', '127.0.0.1:0', '127.0.0.1:65536', '::1:9808'],
     WHEN_ALL_UNHEALTHY: ['panic'],
+    ON_API_LOSS: ['keep'],
     LOG_LEVEL: ['INFO'],
     LOG_FORMAT: ['xml'],
   };

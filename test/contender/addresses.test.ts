@@ -317,10 +317,22 @@ describe('what an earlier agent on this node left bound', () => {
     assert.equal(driver.all('unbind').length, 0);
   });
 
-  test('is swept at once on L2', () => {
-    const driver = new Driver({ kind: 'l2' }).looked(OURS);
+  test('is swept on L2 as soon as the Lease is seen in other hands, and not before', () => {
+    const driver = new Driver({ kind: 'l2' }).looked(OURS).alone();
+    assert.equal(driver.all('unbind').length, 0);
+    driver.give({ type: 'tick' }).answerRead(record());
     assert.equal(driver.all('unbind').length, 1);
   });
+
+  for (const residence of ['shared', 'unsure'] as const) {
+    test(`is left alone, and nothing is asked about it, while this process may not be the only one here (${residence})`, () => {
+      for (const kind of ['routed', 'l2'] as const) {
+        const driver = new Driver({ kind }).healthy().ready().looked(OURS).give({ type: 'residence', residence, reason: 'x' });
+        driver.answerRead(record()).pass(1_000);
+        assert.deepEqual([driver.all('unbind'), driver.all('verify-owner')], [[], []]);
+      }
+    });
+  }
 });
 
 describe('an address on L2', () => {

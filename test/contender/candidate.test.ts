@@ -76,15 +76,32 @@ describe('a candidate', () => {
       'the provider does not know it',
       (driver: Driver): Driver => driver.give({ type: 'provider-readiness', ready: false, reason: 'cannot tell which server this is' }),
     ],
+    [
+      'another agent for the Lease lives on this node',
+      (driver: Driver): Driver => driver.give({ type: 'residence', residence: 'shared', reason: 'another agent runs here' }),
+    ],
   ] as const) {
     test(`does not contend while ${what}, and does as soon as that is over`, () => {
-      const driver = new Driver().healthy().ready().looked();
+      const driver = new Driver().healthy().ready().alone().looked();
       hinder(driver).answerRead(neverHeld()).forget().pass(60_000);
       assert.deepEqual(driver.types(), []);
-      driver.healthy().ready().looked();
+      driver.healthy().ready().alone().looked();
       assert.deepEqual(driver.types(), ['acquire']);
     });
   }
+
+  test('contends where it cannot be told whether another agent lives on this node', () => {
+    const driver = new Driver().healthy().ready().looked().give({ type: 'residence', residence: 'unsure', reason: 'x' });
+    assert.equal(driver.answerRead(neverHeld()).last('acquire').transitions, 1);
+  });
+
+  test('gives a holder the time to renew first when the API has been silent for itself', () => {
+    const driver = new Driver().standBy(record()).pass(3_000);
+    driver.answerRead({ is: 'unreachable', message: 'connection refused', retryAfterMs: null }).pass(500);
+    driver.answerRead(record()).forget().pass(999);
+    assert.deepEqual(driver.types(), []);
+    assert.deepEqual(driver.pass(1).types(), ['acquire']);
+  });
 
   test('does not contend before its probes have answered', () => {
     const driver = new Driver().ready().looked().answerRead(neverHeld()).pass(10_000);

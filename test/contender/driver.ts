@@ -27,6 +27,7 @@ export const SETTINGS: ContenderSettings = {
   claimTimeoutMs: 30_000,
   verifyIntervalMs: 30_000,
   whenAllUnhealthy: 'keep',
+  onApiLoss: 'release',
 };
 
 type Event = Input extends infer Each ? (Each extends Input ? Omit<Each, 'atMs'> : never) : never;
@@ -154,6 +155,10 @@ export class Driver {
     return this.give({ type: 'provider-readiness', ready: true, reason: 'this is server 1' });
   }
 
+  alone(): this {
+    return this.give({ type: 'residence', residence: 'alone', reason: 'no other agent runs on this node' });
+  }
+
   looked(view: Partial<LinkView> = {}): this {
     const addresses = Object.fromEntries(this.contender.settings.addresses.map((address) => [address, { is: 'absent' as const }]));
     return this.give({ type: 'looked', view: { problem: null, isPresent: true, interfaces: {}, addresses, ...view } });
@@ -234,7 +239,7 @@ export class Driver {
 
   /** Knows the Lease as given, and nothing hinders it. */
   standBy(sight: LeaseSight = record()): this {
-    return this.healthy().ready().looked().give({ type: 'tick' }).answerRead(sight);
+    return this.healthy().ready().alone().looked().give({ type: 'tick' }).answerRead(sight);
   }
 
   /** Holds the Lease, from a Lease that was never held. */

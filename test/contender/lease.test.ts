@@ -9,7 +9,7 @@ function freedomAfter(...sights: readonly (readonly [atMs: number, sight: LeaseS
   let observation: Observation | null = null;
   for (const [atMs, sight] of sights) observation = observe(observation, sight, { atMs, readSentAtMs: null });
   assert.ok(observation);
-  return freedomOf(observation, SETTINGS);
+  return freedomOf(observation, SETTINGS, false);
 }
 
 describe('when a Lease may be taken', () => {

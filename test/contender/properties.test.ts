@@ -69,6 +69,7 @@ const events = fc.oneof(
   },
   fc.boolean().map((healthy) => ({ type: 'verdict', healthy, reason: 'x' }) as const),
   fc.boolean().map((ready) => ({ type: 'provider-readiness', ready, reason: 'x' }) as const),
+  fc.constantFrom('alone', 'shared', 'unsure').map((residence) => ({ type: 'residence', residence, reason: 'x' }) as const),
   fc.constantFrom('absent', 'ours', 'foreign').map((view) => ({ type: 'looked', view }) as const),
   {
     weight: 3,
@@ -170,12 +171,16 @@ const schedules = fc.array(fc.tuple(fc.oneof({ weight: 6, arbitrary: fc.nat(300)
   maxLength: 120,
 });
 
-for (const kind of ['routed', 'l2'] as const) {
-  test(`whatever happens in whatever order, a contender (${kind}) keeps the rules`, () => {
+for (const [kind, onApiLoss] of [
+  ['routed', 'hold'],
+  ['routed', 'release'],
+  ['l2', 'hold'],
+] as const) {
+  test(`whatever happens in whatever order, a contender (${kind}, ${onApiLoss}) keeps the rules`, () => {
     fc.assert(
       fc.property(schedules, (schedule) => {
         let nowMs = 1_000;
-        let contender = newContender({ ...SETTINGS, kind, worstMoveMs: kind === 'routed' ? 30_000 : 0 }, nowMs);
+        let contender = newContender({ ...SETTINGS, kind, onApiLoss, worstMoveMs: kind === 'routed' ? 30_000 : 0 }, nowMs);
         let tenureEndMs = Number.NEGATIVE_INFINITY;
         let sentAtMs = 0;
         const issued: Command[] = [];
@@ -200,8 +205,10 @@ for (const kind of ['routed', 'l2'] as const) {
             const isHolding = contender.life.is === 'holding';
             if (command.type === 'claim') assert.ok(isHolding && kind === 'routed', 'only a holder claims');
             if (command.type === 'renew') assert.ok(isHolding, 'only a holder renews');
-            if (command.type === 'bind' && !isHolding)
-              assert.equal(contender.addresses[ADDRESS]?.is, 'lingering', 'only a holder binds, or one that lingers');
+            if (command.type === 'bind' && !isHolding) {
+              const allowed = onApiLoss === 'hold' && kind === 'routed' ? ['lingering', 'held-over'] : ['lingering'];
+              assert.ok(allowed.includes(contender.addresses[ADDRESS]?.is ?? ''), 'only a holder binds, or one that lingers or holds over');
+            }
             if (command.type === 'bind' && kind === 'l2')
               assert.ok(command.untilMs <= tenureEndMs + 1_000, 'on L2 an address outlives no other node’s wait');
             if (command.type === 'release') {

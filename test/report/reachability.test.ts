@@ -46,6 +46,7 @@ describe('an agent is ready', () => {
   test('once API, provider and interface have been reached', async () => {
     assert.deepEqual(reachability.problems(new Driver().contender), [
       'Kubernetes API: not reached yet',
+      'whether another agent runs on this node is not known yet',
       'provider: it has not been asked yet',
       'interface: not looked at yet',
     ]);

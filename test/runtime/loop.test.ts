@@ -121,6 +121,7 @@ async function begin(): Promise<void> {
   loop.start();
   loop.post({ type: 'verdict', healthy: true, reason: 'well' });
   loop.post({ type: 'provider-readiness', ready: true, reason: 'ready' });
+  loop.post({ type: 'residence', residence: 'alone', reason: 'alone' });
   await clock.advance(0);
 }
 

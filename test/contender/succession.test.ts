@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { ADDRESS, Driver, ME, record } from './driver.ts';
+
+/** An earlier process on this node. */
+const PREDECESSOR = 'node-a_boot_9999';
+const HELD_BY_PREDECESSOR = record({ holder: PREDECESSOR });
+const OURS = { addresses: { [ADDRESS]: { is: 'ours', remainingMs: 1_000 } } } as const;
+
+const started = (kind: 'routed' | 'l2' = 'routed'): Driver => new Driver({ kind }).healthy().ready().looked(OURS);
+
+describe('a process that starts while the Lease names an earlier one of its node', () => {
+  test('takes its place at once when it is proven to be the only one here, under a term of its own', () => {
+    const driver = started().alone().answerRead(HELD_BY_PREDECESSOR);
+    assert.deepEqual(driver.last('acquire').basis, { uid: 'uid-1', resourceVersion: '100' });
+    assert.equal(driver.last('acquire').transitions, 8);
+    assert.match(driver.lastTransition().reason, /on this node has died/);
+  });
+
+  test('waits like any stranger where that cannot be proven', () => {
+    const driver = started().give({ type: 'residence', residence: 'unsure', reason: 'x' }).answerRead(HELD_BY_PREDECESSOR).forget();
+    driver.pass(2_999);
+    assert.deepEqual(driver.all('acquire'), []);
+  });
+
+  for (const [what, holder] of [
+    ['of another node', 'node-b_boot_9999'],
+    ['of an earlier boot of its machine, or another network namespace', 'node-a_other_9999'],
+    ['that says no more than the node', 'node-a'],
+    ['of another program', 'boot_9999'],
+  ] as const) {
+    test(`takes nobody's place ${what}`, () => {
+      const driver = started().alone().answerRead(record({ holder })).forget().pass(2_999);
+      assert.deepEqual(driver.all('acquire'), []);
+    });
+  }
+
+  test('keeps on L2 what that one left bound, and refreshes it as soon as it holds', () => {
+    const driver = started('l2').alone().answerRead(HELD_BY_PREDECESSOR);
+    driver.looked(OURS).succeed('acquire');
+    assert.deepEqual(driver.all('unbind'), []);
+    assert.equal(driver.all('bind').length, 1);
+  });
+
+  test('lets it go on L2 when another candidate was faster', () => {
+    const driver = started('l2').alone().answerRead(HELD_BY_PREDECESSOR).answer('acquire', { is: 'conflict' });
+    assert.deepEqual(driver.all('unbind'), []);
+    driver.answerRead(record({ transitions: 8 }));
+    assert.equal(driver.all('unbind').length, 1);
+  });
+
+  test('does not take it while its own node is unhealthy', () => {
+    const driver = started().unhealthy().alone().answerRead(HELD_BY_PREDECESSOR).forget().pass(2_000);
+    assert.deepEqual(driver.all('acquire'), []);
+  });
+});
+
+test('a place is told by node, boot and namespace, also where the node has underscores in its name', () => {
+  const identity = 'my_node_boot_0001';
+  const driver = new Driver({ identity }).healthy().ready().looked(OURS).alone();
+  assert.equal(driver.answerRead(record({ holder: 'my_node_boot_0002' })).all('acquire').length, 1);
+  assert.notEqual(ME, identity);
+});
