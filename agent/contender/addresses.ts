@@ -258,8 +258,9 @@ function isLongEnough(seen: AddressView, lifetimeMs: number): boolean {
   return seen.is === 'ours' && seen.remainingMs > lifetimeMs - LIFETIME_MARGIN_MS / 2;
 }
 
-/** Keeps every address that the provider is known to route here, because nothing but silence has ended the tenure. None on L2. */
+/** Keeps every address that the provider is known to route here, because nothing but silence has ended the tenure. */
 export function holdAddressesOver(turn: Turn): void {
+  if (turn.draft.settings.kind === 'l2') return;
   for (const address of turn.draft.settings.addresses) {
     const state = turn.address(address);
     if (state.is !== 'bound' || state.claim.is !== 'confirmed' || state.claim.foreignReads > 0) continue;

@@ -38,15 +38,6 @@ describe('a holder whose tenure only the silence of the API has ended', () => {
     assert.ok(silence(driver.forget(), 2_100).all('verify-owner').length >= 1);
   });
 
-  test('leaves a lifetime that is long enough as it is, and an administrator’s own copy in any case', () => {
-    assert.deepEqual(heldOver().lookedBound(37_000).all('bind'), []);
-    const foreign = { addresses: { [ADDRESS]: { is: 'foreign', interfaceName: 'lo' } } } as const;
-    const used = heldOver().lookedBound(1_000);
-    used.give({ type: 'bind-done', address: ADDRESS, outcome: { is: 'foreign', interfaceName: 'lo' } }).forget();
-    assert.deepEqual(used.looked(foreign).all('bind'), []);
-    assert.deepEqual(used.unhealthy().all('unbind'), []);
-  });
-
   test('may not write to the provider', () => {
     const driver = heldOver();
     for (let attempt = 0; attempt < 20; attempt += 1)
@@ -177,14 +168,6 @@ describe('a loop that has stood still for longer than lies between one tenure an
     const driver = new Driver({ kind: 'l2', worstMoveMs: 0 }).serve().freeze(900).give({ type: 'tick' });
     assert.deepEqual([driver.incidents(), driver.all('unbind')], [[], []]);
   });
-});
-
-test('on L2 nothing is bound again while a standstill has not been looked into, though there would be time', () => {
-  const driver = new Driver({ kind: 'l2', worstMoveMs: 0, leaseDurationMs: 10_000, renewDeadlineMs: 8_000 }).serve();
-  driver.freeze(3_000).give({ type: 'tick' }).unbound();
-  assert.deepEqual(driver.all('bind'), []);
-  driver.answerRead(driver.contender.observation?.sight ?? 'absent');
-  assert.equal(driver.all('bind').length, 1);
 });
 
 test('on L2 nothing is refreshed while a watch contradicts the term', () => {

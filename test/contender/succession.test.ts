@@ -18,7 +18,7 @@ describe('a process that starts while the Lease names an earlier one of its node
   });
 
   test('waits like any stranger where that cannot be proven', () => {
-    const driver = started().give({ type: 'residence', residence: 'unsure', reason: 'x' }).answerRead(HELD_BY_PREDECESSOR);
+    const driver = started().give({ type: 'residence', residence: 'unsure', reason: 'x' }).answerRead(HELD_BY_PREDECESSOR).forget();
     driver.pass(2_999);
     assert.deepEqual(driver.all('acquire'), []);
   });
@@ -30,7 +30,7 @@ describe('a process that starts while the Lease names an earlier one of its node
     ['of another program', 'boot_9999'],
   ] as const) {
     test(`takes nobody's place ${what}`, () => {
-      const driver = started().alone().answerRead(record({ holder })).pass(2_999);
+      const driver = started().alone().answerRead(record({ holder })).forget().pass(2_999);
       assert.deepEqual(driver.all('acquire'), []);
     });
   }
@@ -49,21 +49,8 @@ describe('a process that starts while the Lease names an earlier one of its node
     assert.equal(driver.all('unbind').length, 1);
   });
 
-  test('goes on trying on L2 to take off what it could not in its own last term, though the Lease still names it', () => {
-    const driver = new Driver({ kind: 'l2', worstMoveMs: 0 }).serve().pass(2_000);
-    driver.answerRead(driver.contender.observation?.sight ?? 'absent').unhealthy();
-    const tries = (): number => driver.all('unbind').length;
-    for (let failures = 0; failures < 5; failures += 1) {
-      driver.give({ type: 'unbind-done', address: ADDRESS, outcome: { is: 'failed', message: 'x' } }).pass(100);
-    }
-    assert.equal(driver.address().is, 'leftover');
-    const before = tries();
-    driver.pass(1_000);
-    assert.ok(tries() > before);
-  });
-
   test('does not take it while its own node is unhealthy', () => {
-    const driver = started().unhealthy().alone().answerRead(HELD_BY_PREDECESSOR).pass(2_000);
+    const driver = started().unhealthy().alone().answerRead(HELD_BY_PREDECESSOR).forget().pass(2_000);
     assert.deepEqual(driver.all('acquire'), []);
   });
 });

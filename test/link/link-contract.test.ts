@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { parseAddress } from '../../agent/address.ts';
 import type { AddressView } from '../../agent/contender/input.ts';
+import { KernelLink } from '../../agent/link/kernel-link.ts';
+import { RouteSocket } from '../../agent/link/route-socket.ts';
 import type { Link } from '../../agent/ports.ts';
 import { eventually } from '../support/eventually.ts';
 import { MemoryLink, MemoryNode } from '../support/memory-link.ts';
 import { NamespaceNode } from '../support/namespace-lab.ts';
 import { needsNamespaces } from '../support/namespace-test.ts';
+import { Machine } from '../simulation/machine.ts';
+import { Random } from '../simulation/random.ts';
+import { VirtualTime } from '../simulation/virtual-time.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
 
 /** What the tests do behind a link's back, as a person or the world would. */
@@ -13,6 +19,8 @@ interface Ground {
   readonly link: Link;
   addForeign(address: string): void;
   remove(address: string): void;
+  /** Waits until a condition holds. */
+  eventually(what: string, condition: () => boolean): Promise<void>;
   close(): void;
 }
 
@@ -25,6 +33,7 @@ function inMemory(): Ground {
     link: new MemoryLink(node, [IP, SIX]),
     addForeign: (address) => node.addForeign(address),
     remove: (address) => node.remove(address),
+    eventually,
     close: () => undefined,
   };
 }
@@ -37,6 +46,7 @@ function inTheKernel(): Ground {
     link,
     addForeign: (address) => void node.ip(`addr add ${address}/${length(address)} dev lo`),
     remove: (address) => void node.ip(`addr del ${address}/${length(address)} dev eth0`),
+    eventually,
     close: () => {
       link.close();
       node.close();
@@ -44,8 +54,27 @@ function inTheKernel(): Ground {
   };
 }
 
+/** The kernel of the simulation, whose time passes when it is told to. */
+function inAModelledKernel(): Ground {
+  const time = new VirtualTime();
+  const { kernel } = new Machine(time, new Random('contract'), 'node-0', 0);
+  const addresses = [IP, SIX].map((text) => parseAddress(text) ?? assert.fail());
+  const socket = new RouteSocket(kernel.socket({}, () => false));
+  return {
+    link: new KernelLink(socket, { addresses, choice: { is: 'name', name: 'eth0' }, kernelRelease: '6.1.0', onNotice: () => undefined }),
+    addForeign: (address) => kernel.addByHand(address, address.includes(':') ? 128 : 32),
+    remove: (address) => kernel.removeByHand(address, 'ours'),
+    eventually: async (what, condition) => {
+      await time.run(time.nowMs + 10_000, condition);
+      assert.ok(condition(), what);
+    },
+    close: () => undefined,
+  };
+}
+
 for (const [where, open, options] of [
   ['in memory', inMemory, {}],
+  ['in a modelled kernel', inAModelledKernel, {}],
   ['in the kernel', inTheKernel, needsNamespaces()],
 ] as const) {
   describe(`a link ${where}`, options, () => {
@@ -87,7 +116,7 @@ for (const [where, open, options] of [
       'an address that nobody refreshes goes by itself',
       on(async (ground) => {
         ground.link.bind(IP, 1_000);
-        await eventually('it is gone', () => view(ground, IP).is === 'absent');
+        await ground.eventually('it is gone', () => view(ground, IP).is === 'absent');
       }),
     );
 

@@ -1,0 +1,406 @@
+/**
+ * Everything that the world does to the agents, as a table: how often it is drawn, how long it lasts, what it does.
+ *
+ * Guarantees: a plan is plain data that follows from the seed, so that it can be shrunk and replayed; every fault can be
+ * healed. Two deletions of the Lease are never closer together than the longest lease duration allows, because nothing is
+ * guaranteed then (see the README).
+ */
+import { residenceNames } from '../../agent/residence.ts';
+import type { StoredLease } from '../support/kube-model.ts';
+import { ERRNO } from './kernel.ts';
+import type { Machine } from './machine.ts';
+import type { Misbehaviour, Way } from './network.ts';
+import type { Random } from './random.ts';
+import { serverOf, settingsOf } from './scenario.ts';
+import type { Scenario, WorldKind } from './scenario.ts';
+import type { World } from './world.ts';
+
+/** One fault, as plain data. */
+export interface Fault {
+  readonly kind: FaultKind;
+  readonly atMs: number;
+  readonly forMs: number;
+  /** The node it strikes, or whichever holds the Lease then. */
+  readonly node: number | 'holder';
+  /** How hard, from 0 up to 1. */
+  readonly size: number;
+  readonly how: string;
+}
+
+/** Ends what a fault has begun. */
+type Heal = () => void;
+
+interface FaultDefinition {
+  readonly weight: number;
+  readonly forMs: readonly [fromMs: number, toMs: number];
+  readonly only?: WorldKind;
+  readonly hows?: readonly string[];
+  readonly deletesLease?: true;
+  readonly strike: (world: World, fault: Fault, machine: Machine) => Heal | undefined;
+}
+
+const FOREIGN_ELECTOR = 'another-program';
+const FOREIGN_DURATION_MS = 5_000;
+const DELETIONS_APART_MS = 25_000;
+
+export const FAULTS = {
+  // The Kubernetes API and the way there.
+  'api loses': fault(
+    3,
+    [1_000, 15_000],
+    (world, { size, how }, machine) =>
+      change(world.way(machine, 'kube'), how === 'requests' ? { requestLoss: size } : { answerLoss: size }),
+    { hows: ['requests', 'answers'] },
+  ),
+  'api cut off': fault(3, [500, 15_000], (world, { how }, machine) => change(world.way(machine, 'kube'), { cut: how as Way['cut'] }), {
+    hows: ['refused', 'silent'],
+  }),
+  'api outage': fault(2, [500, 20_000], ({ conditions }, { how }) => change(conditions.kube, { outage: how as 'refused' | 'silent' }), {
+    hows: ['refused', 'silent'],
+  }),
+  'api slow': fault(3, [1_000, 15_000], (world, { size }, machine) => change(world.way(machine, 'kube'), { slowMs: size * 1_500 })),
+  'api errors': fault(3, [1_000, 10_000], ({ conditions }, { size, how }) => misbehave(conditions.kube.misbehaviours, size, how), {
+    hows: ['500', '500 carried out', '503', '429', '409', '409 carried out', '410'],
+  }),
+  'watch lags': fault(2, [2_000, 20_000], ({ conditions }, { size }) => change(conditions.kube, { watchLagMs: size * 6_000 })),
+  'watch breaks': fault(2, [0, 0], ({ streams }) => each([...streams], (broken) => broken())),
+  'watch falls silent': fault(2, [0, 0], ({ kube }) => done(() => kube.silenceWatches())),
+  'watch compacted': fault(1, [0, 0], ({ kube, streams }) => {
+    kube.compact();
+    for (const broken of [...streams]) broken();
+    return undefined;
+  }),
+  'lease deleted': fault(1, [0, 0], ({ kube }) => done(() => kube.delete()), { deletesLease: true }),
+  'lease recreated': fault(
+    1,
+    [0, 0],
+    (world) => {
+      world.kube.delete();
+      world.createLease();
+      return undefined;
+    },
+    { deletesLease: true },
+  ),
+  'lease edited': fault(4, [0, 0], (world, { how, size, node }) => done(() => editLease(world, how, size, node)), {
+    hows: [
+      'emptied',
+      'label removed',
+      'annotation removed',
+      'transitions raised',
+      'transitions lowered',
+      'foreign metadata',
+      'other holder',
+    ],
+  }),
+  'lease taken by a client-go elector': fault(2, [3_000, 12_000], takeLikeClientGo, { hows: ['released', 'left'] }),
+  'lease of another program': fault(0.5, [3_000, 8_000], replaceLease, { deletesLease: true }),
+  // The provider.
+  'provider slow': fault(2, [2_000, 20_000], ({ hcloud }, { size }) => change(hcloud, { actionMs: 500 + size * 19_500 }), {
+    only: 'routed',
+  }),
+  'provider locked': fault(2, [0, 0], lockProvider, { only: 'routed' }),
+  'provider errors': fault(3, [1_000, 15_000], ({ conditions }, { size, how }) => misbehave(conditions.provider.misbehaviours, size, how), {
+    only: 'routed',
+    hows: ['500', '504 carried out', '503', '504', '409'],
+  }),
+  'provider actions fail': fault(2, [1_000, 15_000], ({ hcloud }) => change(hcloud, { actionsEnd: 'error' as const }), { only: 'routed' }),
+  'provider writes land late': fault(
+    3,
+    [2_000, 20_000],
+    ({ conditions }, { size }) => change(conditions.provider, { lateWritesMs: size * 10_000 }),
+    {
+      only: 'routed',
+    },
+  ),
+  'provider lies': fault(2, [1_000, 10_000], lie, { only: 'routed', hows: ['nobody', 'another'] }),
+  'provider rate limited': fault(1, [2_000, 10_000], ({ hcloud }) => change(hcloud, { remaining: 0 }), { only: 'routed' }),
+  'provider token': fault(2, [2_000, 15_000], setToken, { only: 'routed', hows: ['revoked', 'read-only'] }),
+  'provider moved by a person': fault(2, [0, 0], moveByHand, { only: 'routed', hows: ['nowhere', 'to another node'] }),
+  'provider cut off': fault(
+    2,
+    [1_000, 20_000],
+    (world, { how }, machine) => change(world.way(machine, 'provider'), { cut: how as Way['cut'] }),
+    {
+      only: 'routed',
+      hows: ['refused', 'silent'],
+    },
+  ),
+  // The kernel.
+  'address removed': fault(2, [0, 0], ({ scenario }, _, { kernel }) =>
+    each(scenario.addresses, (address) => kernel.removeByHand(address, 'ours')),
+  ),
+  'address of the administrator': fault(1, [3_000, 20_000], ({ scenario }, _, { kernel }) => {
+    for (const address of scenario.addresses) kernel.addByHand(address, address.includes(':') ? 128 : 32);
+    return () => scenario.addresses.forEach((address) => kernel.removeByHand(address, 'own'));
+  }),
+  'link down': fault(
+    2,
+    [500, 10_000],
+    (_, { how }, { kernel }) => {
+      kernel.setUplink(how === 'carrier' ? { hasCarrier: false } : { isUp: false });
+      return () => kernel.setUplink({ isUp: true, hasCarrier: true });
+    },
+    { hows: ['carrier', 'down'] },
+  ),
+  'interface gone': fault(1, [500, 8_000], (_, __, { kernel }) => {
+    kernel.unplug();
+    return () => kernel.plugIn();
+  }),
+  'netlink fails': fault(1, [200, 4_000], (_, __, { kernel }) => change(kernel, { failure: ERRNO.ENOBUFS })),
+  // Nodes and processes.
+  crash: fault(4, [100, 30_000], (world, _, machine) => {
+    world.killAll(machine);
+    return () => world.startIfNone(machine);
+  }),
+  'crash and instant restart': fault(2, [0, 0], (world, _, machine) => {
+    world.killAll(machine);
+    world.startIfNone(machine);
+    return undefined;
+  }),
+  stop: fault(3, [5_000, 30_000], (world, _, machine) => {
+    world.stopAll(machine);
+    return () => world.startIfNone(machine);
+  }),
+  freeze: fault(4, [300, 20_000], (world, { how }, machine) => world.freeze(machine, how === 'timers first' ? 'timer' : 'answer'), {
+    hows: ['timers first', 'answers first'],
+  }),
+  stall: fault(4, [20, 400], (world, { how }, machine) => world.freeze(machine, how === 'timers first' ? 'timer' : 'answer'), {
+    hows: ['timers first', 'answers first'],
+  }),
+  'freeze before a call': fault(1, [0, 0], (world, { size }, machine) =>
+    each(world.processesOn(machine), (process) => process.armLeap(100 + size * 5_000)),
+  ),
+  suspend: fault(1, [500, 20_000], (world, _, machine) => world.suspend(machine)),
+  reboot: fault(1, [3_000, 20_000], (world, _, machine) => world.reboot(machine)),
+  'second agent': fault(1, [3_000, 20_000], (world, _, machine) => {
+    const second = world.start(machine);
+    return () => second.shutdown();
+  }),
+  'names taken by a stranger': fault(1, [1_000, 20_000], ({ scenario }, { size }, machine) =>
+    machine.squatOn(residenceNames(settingsOf(scenario, 0).lease).slice(0, Math.ceil(size * 10))),
+  ),
+  unhealthy: fault(
+    4,
+    [1_000, 30_000],
+    (_, { how }, machine) => {
+      machine.setService(how as Machine['service']);
+      return () => machine.setService('well');
+    },
+    { hows: ['refusing', 'hanging'] },
+  ),
+  flapping: fault(2, [3_000, 20_000], flap),
+  'cut off': fault(
+    3,
+    [500, 20_000],
+    (world, { how }, machine) => {
+      const cut = how as Way['cut'];
+      const heals = [change(world.way(machine, 'kube'), { cut }), change(world.way(machine, 'provider'), { cut })];
+      return () => heals.forEach((heal) => heal());
+    },
+    { hows: ['refused', 'silent'] },
+  ),
+  'wall clock jumps': fault(1, [0, 0], (_, { size }, machine) => done(() => (machine.wallErrorMs = (size - 0.5) * 7_200_000))),
+} as const satisfies Record<string, FaultDefinition>;
+
+export type FaultKind = keyof typeof FAULTS;
+
+export const FAULT_KINDS = Object.keys(FAULTS) as FaultKind[];
+
+/** Draws a plan: what strikes when, sorted. `kinds` narrows what may be drawn. */
+export function drawPlan(random: Random, scenario: Scenario, kinds: readonly FaultKind[]): Fault[] {
+  const possible = kinds.filter((kind) => {
+    const { only }: FaultDefinition = FAULTS[kind];
+    return only === undefined || only === scenario.kind;
+  });
+  if (possible.length === 0) return [];
+  const plan = Array.from({ length: random.integer(3, 16) }, () => drawFault(random, scenario, possible)).sort((a, b) => a.atMs - b.atMs);
+  return withDeletionsApart(plan);
+}
+
+function drawFault(random: Random, { timings, faultsMs }: Scenario, kinds: readonly FaultKind[]): Fault {
+  const total = kinds.reduce((sum, kind) => sum + FAULTS[kind].weight, 0);
+  let left = random.next() * total;
+  const kind = kinds.find((each) => (left -= FAULTS[each].weight) < 0) ?? random.pick(kinds);
+  const { forMs, hows = [''] }: FaultDefinition = FAULTS[kind];
+  const [fromMs, toMs] = forMs;
+  return {
+    kind,
+    atMs: Math.round(random.between(3_000, faultsMs)),
+    // Short ones are as interesting as long ones.
+    forMs: Math.round(fromMs * (toMs / Math.max(1, fromMs)) ** random.next()),
+    node: random.chance(0.5) ? 'holder' : random.integer(0, timings.length - 1),
+    size: Math.round(random.next() * 1_000) / 1_000,
+    how: random.pick(hows),
+  };
+}
+
+function withDeletionsApart(plan: readonly Fault[]): Fault[] {
+  let freeAtMs = 0;
+  return plan.filter(({ kind, atMs, forMs }) => {
+    const { deletesLease }: FaultDefinition = FAULTS[kind];
+    if (deletesLease === undefined) return true;
+    if (atMs < freeAtMs) return false;
+    freeAtMs = atMs + forMs + DELETIONS_APART_MS;
+    return true;
+  });
+}
+
+/** Strikes, and returns how to heal. */
+export function strike(world: World, planned: Fault): Heal {
+  const { strike: begin }: FaultDefinition = FAULTS[planned.kind];
+  return begin(world, planned, world.machineFor(planned.node)) ?? ((): void => undefined);
+}
+
+function fault(
+  weight: number,
+  forMs: FaultDefinition['forMs'],
+  begin: FaultDefinition['strike'],
+  rest: Pick<FaultDefinition, 'only' | 'hows' | 'deletesLease'> = {},
+): FaultDefinition {
+  return { weight, forMs, strike: begin, ...rest };
+}
+
+/** Sets some fields for a while. */
+function change<Target extends object>(target: Target, changes: Partial<Target>): Heal {
+  const names = Object.keys(changes) as (keyof Target)[];
+  const before = Object.fromEntries(names.map((name) => [name, target[name]])) as unknown as Partial<Target>;
+  Object.assign(target, changes);
+  return () => void Object.assign(target, before);
+}
+
+function done(work: () => unknown): undefined {
+  work();
+}
+
+function each<Item>(items: readonly Item[], work: (item: Item) => void): undefined {
+  items.forEach((item) => work(item));
+}
+
+function misbehave(all: Misbehaviour[], size: number, how: string): Heal {
+  const [status = '500', ...rest] = how.split(' ');
+  const isConflict = status === '409' || status === '410';
+  const misbehaviour: Misbehaviour = {
+    share: isConflict ? size * 0.5 : size,
+    status: Number(status),
+    retryAfterS: status === '429' ? 1 : null,
+    isCarriedOut: rest.length > 0,
+    onlyWrites: isConflict,
+  };
+  all.push(misbehaviour);
+  return () => (misbehaviour.share = 0);
+}
+
+function editLease(world: World, how: string, size: number, node: number | 'holder'): void {
+  const { kube } = world;
+  if (kube.lease() === undefined) return;
+  kube.edit(({ spec, metadata }) => {
+    switch (how) {
+      case 'emptied':
+        return (spec.holderIdentity = '');
+      case 'label removed':
+        return delete metadata.labels;
+      case 'annotation removed': {
+        const names = Object.keys(metadata.annotations ?? {});
+        return delete metadata.annotations?.[names[Math.floor(size * names.length)] ?? ''];
+      }
+      case 'transitions raised':
+        return (spec.leaseTransitions = (spec.leaseTransitions ?? 0) + 1 + Math.floor(size * 3));
+      case 'transitions lowered':
+        return (spec.leaseTransitions = Math.floor((spec.leaseTransitions ?? 0) * size));
+      case 'foreign metadata':
+        metadata.labels = { ...metadata.labels, team: 'network' };
+        return (metadata.annotations = { ...metadata.annotations, 'example.org/note': `${size}` });
+      case 'other holder':
+        return (spec.holderIdentity = 'somebody');
+      default: {
+        const [process] = world.processesOn(world.machineFor(node === 'holder' ? 0 : node));
+        return process === undefined ? undefined : (spec.holderIdentity = process.identity);
+      }
+    }
+  });
+}
+
+/** An elector as client-go has it: takes a Lease that is vacant or has run out by its own clock, and renews it. */
+function takeLikeClientGo(world: World, { how }: Fault): Heal {
+  const { kube, time } = world;
+  let isOver = false;
+  let seen = '';
+  let seenAtMs = time.nowMs;
+  const now = (): string => new Date(world.baseWallMs + time.nowMs).toISOString().replace(/Z$/, '000Z');
+  const turn = (): void => {
+    const lease = kube.lease();
+    if (isOver) return;
+    time.after(1_000, turn);
+    if (lease === undefined) return;
+    const { holderIdentity = '' } = lease.spec;
+    if (lease.metadata.resourceVersion !== seen) [seen, seenAtMs] = [lease.metadata.resourceVersion, time.nowMs];
+    const isOurs = holderIdentity === FOREIGN_ELECTOR;
+    if (!isOurs && holderIdentity !== '' && time.nowMs - seenAtMs < FOREIGN_DURATION_MS) return;
+    kube.edit(({ spec }) => {
+      if (!isOurs) Object.assign(spec, { acquireTime: now(), leaseTransitions: (spec.leaseTransitions ?? 0) + 1 });
+      Object.assign(spec, { holderIdentity: FOREIGN_ELECTOR, renewTime: now(), leaseDurationSeconds: FOREIGN_DURATION_MS / 1_000 });
+    });
+  };
+  turn();
+  return () => {
+    isOver = true;
+    if (how !== 'released' || kube.lease()?.spec.holderIdentity !== FOREIGN_ELECTOR) return;
+    kube.edit(({ spec }) => Object.assign(spec, { holderIdentity: '', leaseDurationSeconds: 1, renewTime: now(), acquireTime: now() }));
+  };
+}
+
+/** Somebody's own Lease under our name: the agents keep off until it is deleted. */
+function replaceLease({ kube }: World): Heal {
+  kube.delete();
+  const spec: StoredLease['spec'] = {
+    holderIdentity: FOREIGN_ELECTOR,
+    leaseDurationSeconds: 15,
+    leaseTransitions: 3,
+    acquireTime: '2026-11-21T07:00:00.000000Z',
+    renewTime: '2026-11-21T07:00:00.000000Z',
+  };
+  kube.create(spec, { annotations: { 'example.org/owner': FOREIGN_ELECTOR } });
+  return () => kube.delete();
+}
+
+function lockProvider({ hcloud, scenario }: World, { size }: Fault, machine: Machine): undefined {
+  const { actionMs } = hcloud;
+  hcloud.actionMs = size * 20_000;
+  scenario.addresses.forEach((_, index) => hcloud.beginAssign(index + 1, machine.server));
+  hcloud.actionMs = actionMs;
+}
+
+function lie({ conditions, scenario }: World, { how, size }: Fault, machine: Machine): Heal {
+  const others = scenario.timings.map((_, node) => serverOf(node)).filter((server) => server !== machine.server);
+  return change(conditions.provider, { lie: { server: how === 'nobody' ? null : (others[0] ?? null), share: size } });
+}
+
+function setToken({ hcloud }: World, { how }: Fault): Heal {
+  if (how === 'revoked') hcloud.tokens.clear();
+  else hcloud.tokens.set('hcloud-token', 'read-only');
+  return () => void hcloud.tokens.set('hcloud-token', 'read-write');
+}
+
+function moveByHand({ hcloud, machines, scenario }: World, { how, size }: Fault): undefined {
+  const server = how === 'nowhere' ? null : (machines[Math.floor(size * machines.length)]?.server ?? null);
+  for (const address of scenario.addresses) hcloud.move(floatingIpOf(address), server);
+}
+
+/** A floating IP as the provider writes it: an address, or for IPv6 the network that it lies in. */
+export function floatingIpOf(address: string): string {
+  return address.includes(':') ? '2001:db8::/64' : address;
+}
+
+function flap({ time }: World, { size }: Fault, machine: Machine): Heal {
+  let isOver = false;
+  const turn = (): void => {
+    if (isOver) return;
+    machine.setService(machine.service === 'well' ? 'refusing' : 'well');
+    time.after(500 + size * 4_000, turn);
+  };
+  turn();
+  return () => {
+    isOver = true;
+    machine.setService('well');
+  };
+}

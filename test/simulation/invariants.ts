@@ -1,0 +1,430 @@
+/**
+ * What must hold at every step, judged from outside: from what agents sent and were answered, from what the APIs store and
+ * from what the kernels have bound, and never from what an agent believes.
+ *
+ * Guarantees: the first violation is kept, with its name. What rule 7 names as not covered is counted apart, by its reason.
+ */
+import type { KubeCall } from '../../agent/kube/transport.ts';
+import type { ProviderCall } from '../../agent/provider/http.ts';
+import { CLOCK_RATE_ERROR, LIFETIME_LATENESS_MS, LIFETIME_MARGIN_MS, UNBIND_MS } from '../../agent/contender/settings.ts';
+import type { Answer } from '../support/http-stand-in.ts';
+import type { StoredLease } from '../support/kube-model.ts';
+import type { Bound, Excuse, KernelChange } from './kernel.ts';
+import type { Machine } from './machine.ts';
+import type { Observer } from './network.ts';
+import type { WorldKind } from './scenario.ts';
+import type { SimProcess } from './sim-process.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+/** Every invariant, in one sentence each. */
+export const INVARIANTS = {
+  'one-tenure': 'the tenures of two processes never overlap, by true time',
+  'l2-one-node': 'an L2 address is never bound by us on two nodes at once',
+  'bound-is-explained': 'what is bound is explained by a tenure, a bounded linger or a bounded kernel lifetime',
+  'no-stale-provider-write': 'nothing is written to the provider outside the own tenure',
+  'release-own-term': 'the Lease is released only by its own holder, after a fresh read, and on L2 once nothing is bound',
+  'term-order': 'every acquisition raises the transitions by one, and nobody but an acquirer or a releaser changes the holder',
+  'read-before-taking': 'a Lease whose holder lives is not taken, nor tried to be, without asking the API first',
+  'keeps-office': 'a holder does not give its office up for a rumour and take it again',
+  'healthy-before-contending': 'a node that has been unhealthy for longer than its probes need does not take the Lease',
+  'foreign-untouched': 'addresses, labels, annotations and Leases of others stay as they are',
+  'claims-with-care': 'a claim that was confirmed while an earlier action still ran does not go unnoticed',
+  liveness: 'once faults stop, exactly one healthy node holds within a bounded time, everything agrees and all others are clean',
+  'no-storm': 'the requests of one process stay within a bound',
+  'no-defect': 'no agent throws, reports a defect or never comes to rest',
+} as const;
+
+export type Invariant = keyof typeof INVARIANTS;
+
+export interface Violation {
+  readonly invariant: Invariant;
+  readonly atMs: number;
+  readonly message: string;
+}
+
+interface Tenure {
+  readonly term: string;
+  readonly sentAtBootMs: number;
+  readonly untilBootMs: number;
+  /** When it was given up, by the machine's clock. */
+  endedBootMs: number | null;
+}
+
+/** What is remembered of one process's requests. */
+interface Dealings {
+  /** The latest read that was answered. */
+  read: { readonly resourceVersion: string; readonly sentAtMs: number; readonly handledAtMs: number } | null;
+  writeSentAtMs: number;
+  /** When the API first said, after the tenure, that the Lease is not this process's. By its own clock. */
+  contradictedAtBootMs: number | null;
+  kubeSentAtMs: number[];
+  providerSentAtMs: number[];
+}
+
+interface Lease {
+  readonly metadata: { readonly uid: string; readonly resourceVersion: string };
+  readonly spec: { readonly holderIdentity?: string; readonly leaseTransitions?: number };
+}
+
+interface Patch {
+  readonly metadata: { readonly resourceVersion?: string };
+  readonly spec?: { readonly holderIdentity?: string; readonly leaseTransitions?: number };
+}
+
+/** Where the provider routes an address. */
+export interface Routes {
+  /** When it was last routed to a machine, or could not be told by that machine, in true time. */
+  lastHereMs(machine: Machine, address: string): number;
+}
+
+/** A process that has just stood still looks at the clock before it does anything else, and this is how long it may take. */
+const MEND_MS = 300;
+const ROUNDING_MS = 20;
+/** A linger that is over is taken off at once, after a failed try a little later. */
+const LINGER_SLACK_MS = 1_500;
+/** Holding over, the owner is read every two seconds, each read may take five, and one odd answer is not believed. */
+const HOLDOVER_SLACK_MS = 15_000;
+/** A probe that hangs twice, asked twice each time because the process stood still, with pauses. */
+const VERDICT_MAX_MS = 7_000;
+const STORM_WINDOW_MS = 10_000;
+const PROVIDER_REQUESTS_MAX = 300;
+const OURS = 'leasehold.dev/';
+const OUR_NAME_LABEL = 'app.kubernetes.io/name';
+
+export class Invariants implements Observer {
+  violation: Violation | null = null;
+  readonly exceptions = new Map<string, number>();
+  readonly #time: VirtualTime;
+  readonly #kind: WorldKind;
+  readonly #machines: readonly Machine[];
+  readonly #lease: () => StoredLease | undefined;
+  readonly #routes: Routes;
+  readonly #tenures = new Map<SimProcess, Tenure>();
+  readonly #dealings = new Map<SimProcess, Dealings>();
+  readonly #sent = new WeakMap<KubeCall, { sentAtMs: number; handledAtMs: number }>();
+  /** The holder of each version of the Lease. */
+  readonly #holders = new Map<string, string>();
+  /** When the Lease changed, the latest last. */
+  #changes: number[] = [];
+  /** Told of every happening worth a line in the history. */
+  note: (text: string, isRoutine?: boolean) => void = () => undefined;
+
+  constructor(time: VirtualTime, kind: WorldKind, machines: readonly Machine[], lease: () => StoredLease | undefined, routes: Routes) {
+    this.#routes = routes;
+    this.#time = time;
+    this.#kind = kind;
+    this.#machines = machines;
+    this.#lease = lease;
+    for (const machine of machines) machine.kernel.onChange = (by, change) => this.#onKernelChange(by as SimProcess, machine, change);
+  }
+
+  violate(invariant: Invariant, message: string): void {
+    this.violation ??= { invariant, atMs: this.#time.nowMs, message };
+  }
+
+  /** The processes whose tenure lasts now. */
+  holders(): SimProcess[] {
+    return [...this.#tenures.keys()].filter((process) => this.#isInTenure(process));
+  }
+
+  // What processes send and are answered.
+
+  onLeaseSent(process: SimProcess, call: KubeCall): void {
+    const dealings = this.#dealingsOf(process);
+    const { nowMs } = this.#time;
+    this.#sent.set(call, { sentAtMs: nowMs, handledAtMs: Number.POSITIVE_INFINITY });
+    this.#countRequest(
+      process,
+      dealings.kubeSentAtMs,
+      (STORM_WINDOW_MS / process.settings.lease.renewIntervalMs) * 4 + 100,
+      'Kubernetes API',
+    );
+    if (call.method === 'GET') return;
+    const patch = JSON.parse(call.body ?? '{}') as Patch;
+    if (patch.spec?.holderIdentity === '') this.#onReleaseSent(process, patch, dealings);
+    else if (patch.spec?.leaseTransitions !== undefined) this.#onAcquireSent(process, patch, dealings);
+    dealings.writeSentAtMs = nowMs;
+  }
+
+  onLeaseHandled(process: SimProcess, call: KubeCall, before: StoredLease | undefined): void {
+    const sent = this.#sent.get(call);
+    if (sent !== undefined) sent.handledAtMs = this.#time.nowMs;
+    const after = this.#lease();
+    if (after === undefined || after === before) return;
+    const holder = after.spec.holderIdentity ?? '';
+    const transitions = after.spec.leaseTransitions ?? 0;
+    const held = before?.spec.holderIdentity ?? '';
+    this.note(`${process.identity} writes the Lease: ${leaseText(after)}`, holder === held);
+    if (before === undefined) return;
+    const raised = transitions - (before.spec.leaseTransitions ?? 0);
+    if (holder === '' && held !== process.identity && held !== '')
+      this.violate('release-own-term', `${process.identity} releases ${leaseText(before)}`);
+    else if (holder === process.identity && held !== holder && raised !== 1)
+      this.violate('term-order', `${process.identity} takes ${leaseText(before)} and leaves ${leaseText(after)}`);
+    else if (holder === held && raised !== 0 && raised !== 1)
+      this.violate('term-order', `${process.identity} turns ${leaseText(before)} into ${leaseText(after)}`);
+    else if (holder !== held && holder !== '' && holder !== process.identity)
+      this.violate('term-order', `${process.identity} makes ${holder} the holder`);
+    this.#checkForeignMetadata(process, before, after);
+  }
+
+  onLeaseAnswer(process: SimProcess, call: KubeCall, sentAtBootMs: number, answer: Answer): void {
+    if (answer.status === 404) return this.#contradict(process);
+    if (answer.status !== 200 && answer.status !== 201) return;
+    const lease = JSON.parse(String(answer.body)) as Lease | { readonly items: readonly Lease[] };
+    // What the watch lists ends no tenure (rule 4).
+    if ('items' in lease) return;
+    if (call.method === 'GET') {
+      const sent = this.#sent.get(call);
+      if (sent !== undefined) this.#dealingsOf(process).read = { resourceVersion: lease.metadata.resourceVersion, ...sent };
+      if (lease.spec.holderIdentity !== process.identity) this.#contradict(process);
+      else if (termText(lease) !== this.#tenures.get(process)?.term) this.#endTenure(process);
+      return;
+    }
+    const wanted = (JSON.parse(call.body ?? '{}') as Patch).spec;
+    if (wanted?.holderIdentity !== process.identity || lease.spec.holderIdentity !== process.identity) return;
+    this.#grant(process, lease, sentAtBootMs, wanted.leaseTransitions !== undefined);
+  }
+
+  onProviderSent(process: SimProcess, call: ProviderCall, leapMs: number): void {
+    const { providerSentAtMs } = this.#dealingsOf(process);
+    this.#countRequest(process, providerSentAtMs, PROVIDER_REQUESTS_MAX, 'provider');
+    if (call.method !== 'POST') return;
+    this.note(`${process.identity} sends ${call.method} ${call.url} ${JSON.stringify(call.json)}`);
+    const tenure = this.#tenures.get(process);
+    if (tenure === undefined || !this.#isInTenure(process)) {
+      return this.violate('no-stale-provider-write', `${process.identity} sends ${call.url} ${this.#describe(process, tenure)}`);
+    }
+    if (process.machine.bootMs() + leapMs * process.machine.rate >= tenure.untilBootMs)
+      this.#except('freeze before a call', 'provider write');
+  }
+
+  /** Told by whoever changes the Lease, person or process. */
+  onLeaseStored({ metadata, spec }: StoredLease): void {
+    this.#holders.set(metadata.resourceVersion, spec.holderIdentity ?? '');
+    this.#changes.push(this.#time.nowMs);
+    if (this.#changes.length > 50) this.#changes = this.#changes.slice(-20);
+  }
+
+  // What must hold at every step.
+
+  check(): void {
+    for (const machine of this.#machines) {
+      if (machine.isSuspended) continue;
+      for (const bound of machine.kernel.bound) if (bound.isOurs) this.#checkBound(machine, bound);
+    }
+  }
+
+  #checkBound(machine: Machine, bound: Bound): void {
+    const process = bound.setBy as SimProcess;
+    // The kernel's lifetime, which was judged when it was set, is all there is.
+    if (!process.isAlive || process.isPaused || this.#isInTenure(process)) return;
+    const { nowMs } = this.#time;
+    // After a suspend nothing happens before the next timer, which has stood still, too.
+    if (nowMs - machine.lastResumeMs < MEND_MS + process.settings.lease.renewIntervalMs / machine.rate) return;
+    if (nowMs - process.lastThawMs < MEND_MS || nowMs - machine.kernel.lastFailureMs < LINGER_SLACK_MS) return;
+    if (this.#isExplained(process, bound)) return;
+    this.violate('bound-is-explained', `${bound.text} is bound on ${machine.name} ${this.#describe(process, this.#tenures.get(process))}`);
+  }
+
+  /** Whether a process that runs may (still) have an address bound. */
+  #isExplained(process: SimProcess, { text }: Bound): boolean {
+    const tenure = this.#tenures.get(process);
+    if (tenure === undefined) return false;
+    const { machine, settings } = process;
+    const nowBootMs = machine.bootMs();
+    if (this.#kind === 'l2') return nowBootMs - endOf(tenure) <= UNBIND_MS + ROUNDING_MS;
+    const lingersSinceMs = Math.max(endOf(tenure), this.#dealingsOf(process).contradictedAtBootMs ?? 0, process.askedToEndAtBootMs ?? 0);
+    if (nowBootMs - lingersSinceMs <= settings.providerTimeoutMs + LINGER_SLACK_MS) return true;
+    if (settings.onApiLoss !== 'hold' || this.#unwellForMs(process) > VERDICT_MAX_MS) return false;
+    return this.#time.nowMs - this.#routes.lastHereMs(machine, text) <= HOLDOVER_SLACK_MS;
+  }
+
+  #onKernelChange(process: SimProcess, machine: Machine, { is, bound }: KernelChange): void {
+    this.note(`${process.identity}: ${bound.text} is ${is} for ${bound.validS}s`, is === 'refreshed');
+    if (!bound.isOurs) return this.violate('foreign-untouched', `${process.identity}: ${bound.text}, which is not ours, is ${is}`);
+    if (is === 'removed') return;
+    const tenure = this.#tenures.get(process);
+    const nowBootMs = machine.bootMs();
+    const { lease, providerTimeoutMs } = process.settings;
+    if (bound.excuse === null) {
+      const isInTime = tenure !== undefined && nowBootMs <= endOf(tenure) + ROUNDING_MS;
+      if (tenure === undefined || (!isInTime && (this.#kind === 'l2' || !this.#isExplained(process, bound)))) {
+        return this.violate('bound-is-explained', `${bound.text} is ${is} on ${machine.name} ${this.#describe(process, tenure)}`);
+      }
+      const longestMs =
+        this.#kind === 'l2'
+          ? tenure.sentAtBootMs + lease.durationMs * (1 - CLOCK_RATE_ERROR) - LIFETIME_LATENESS_MS - nowBootMs
+          : lease.durationMs + providerTimeoutMs + LIFETIME_MARGIN_MS;
+      if (bound.validS * 1_000 > longestMs + 1) {
+        return this.violate(
+          'bound-is-explained',
+          `${bound.text} is ${is} on ${machine.name} for ${bound.validS}s, longer than the ${Math.round(longestMs)}ms that are safe`,
+        );
+      }
+    }
+    if (bound.excuse !== null && nowBootMs > endOf(tenure)) this.#except(bound.excuse, 'bound after the tenure');
+    if (this.#kind === 'l2') this.#checkOneNode(process, machine, bound, is);
+  }
+
+  #checkOneNode(process: SimProcess, machine: Machine, bound: Bound, is: string): void {
+    for (const other of this.#machines) {
+      if (other === machine) continue;
+      for (const each of other.kernel.bound) {
+        if (!each.isOurs || each.text !== bound.text) continue;
+        const excuse = bound.excuse ?? each.excuse;
+        if (excuse === null)
+          this.violate('l2-one-node', `${bound.text} is ${is} on ${machine.name} by ${process.identity} while ${other.name} has it`);
+        else if (is === 'bound') this.#except(excuse, 'L2 address on two nodes');
+      }
+    }
+  }
+
+  #onReleaseSent(process: SimProcess, patch: Patch, { read, writeSentAtMs }: Dealings): void {
+    this.#endTenure(process);
+    const isFresh = read !== null && read.resourceVersion === patch.metadata.resourceVersion && read.sentAtMs >= writeSentAtMs;
+    if (!isFresh) this.violate('release-own-term', `${process.identity} releases what no fresh read has shown`);
+    const left = process.machine.kernel.bound.find(({ isOurs, setBy }) => isOurs && setBy === process);
+    if (this.#kind === 'l2' && left !== undefined)
+      this.violate('release-own-term', `${process.identity} releases while ${left.text} is still bound`);
+  }
+
+  #onAcquireSent(process: SimProcess, { metadata }: Patch, { read }: Dealings): void {
+    const { nowMs } = this.#time;
+    const { machine, settings } = process;
+    const lease = this.#lease();
+    const unwellForMs = this.#unwellForMs(process);
+    if (unwellForMs > VERDICT_MAX_MS) {
+      this.violate(
+        'healthy-before-contending',
+        `${process.identity} takes the Lease though its service has been ${machine.service} for ${Math.round(unwellForMs)}ms`,
+      );
+    }
+    if (lease === undefined) return;
+    const tenure = this.#tenures.get(process);
+    if (tenure !== undefined && this.#isInTenure(process) && tenure.term === termText(lease)) {
+      this.violate(
+        'keeps-office',
+        `${process.identity} takes the Lease although it is in office with ${Math.round(tenure.untilBootMs - machine.bootMs())}ms to go`,
+      );
+    }
+    const basedOn = this.#holders.get(metadata.resourceVersion ?? '') ?? '';
+    // An earlier process of this place that is gone need not be asked for.
+    const isOfSamePlace = placeOf(basedOn) === placeOf(process.identity);
+    if (basedOn === '' || basedOn === process.identity || isOfSamePlace) return;
+    const unasked = this.#changes.filter((atMs) => atMs > (read?.handledAtMs ?? 0));
+    const hasWaitedMs = nowMs - (unasked[0] ?? nowMs);
+    if (unasked.length >= 3 && hasWaitedMs > settings.lease.durationMs / 2) {
+      this.violate(
+        'read-before-taking',
+        `${process.identity} tries to take the Lease, which was renewed ${unasked.length} times since it last asked`,
+      );
+    }
+  }
+
+  /** The API has told the process that the Lease is not its own. */
+  #contradict(process: SimProcess): void {
+    this.#endTenure(process);
+    this.#dealingsOf(process).contradictedAtBootMs ??= process.machine.bootMs();
+  }
+
+  /** The process has given up its tenure, or been told by the API that it is over. */
+  #endTenure(process: SimProcess): void {
+    const tenure = this.#tenures.get(process);
+    if (tenure !== undefined) tenure.endedBootMs ??= process.machine.bootMs();
+  }
+
+  /** For how long the process could have known that its node is not well. */
+  #unwellForMs({ machine, startedAtMs, lastThawMs }: SimProcess): number {
+    const { nowMs } = this.#time;
+    return nowMs - Math.max(machine.unwellSinceMs ?? nowMs, startedAtMs, lastThawMs);
+  }
+
+  #grant(process: SimProcess, lease: Lease, sentAtBootMs: number, isAcquired: boolean): void {
+    const nowBootMs = process.machine.bootMs();
+    const untilBootMs = sentAtBootMs + process.settings.lease.renewDeadlineMs;
+    const term = termText(lease);
+    const before = this.#tenures.get(process);
+    // Too late to begin or to revive a tenure, or given up already (rule 3).
+    const isRevived = !isAcquired && before?.term === term && (before.endedBootMs !== null || nowBootMs >= before.untilBootMs);
+    if (nowBootMs >= untilBootMs || isRevived) return;
+    this.#tenures.set(process, { term, sentAtBootMs, untilBootMs, endedBootMs: null });
+    this.#dealingsOf(process).contradictedAtBootMs = null;
+    if (before?.term !== term) this.note(`${process.identity} is in office: ${term}`);
+    for (const other of this.holders()) {
+      if (other === process) continue;
+      this.violate(
+        'one-tenure',
+        `${process.identity} is in office (${term}) while ${other.identity} is, ${this.#describe(other, this.#tenures.get(other))}`,
+      );
+    }
+  }
+
+  #isInTenure(process: SimProcess): boolean {
+    const tenure = this.#tenures.get(process);
+    return process.isAlive && tenure?.endedBootMs === null && process.machine.bootMs() < tenure.untilBootMs;
+  }
+
+  #checkForeignMetadata(process: SimProcess, before: StoredLease, after: StoredLease): void {
+    for (const part of ['labels', 'annotations'] as const) {
+      for (const [name, value] of Object.entries(before.metadata[part] ?? {})) {
+        const isOurs = name.startsWith(OURS) || name === OUR_NAME_LABEL;
+        if (!isOurs && after.metadata[part]?.[name] !== value)
+          this.violate('foreign-untouched', `${process.identity} changes ${part} ${name} of the Lease`);
+      }
+    }
+    const bearsOurName =
+      before.metadata.labels?.[OUR_NAME_LABEL] === 'leasehold' ||
+      Object.keys(before.metadata.annotations ?? {}).some((name) => name.startsWith(OURS));
+    const wasHeld =
+      (before.spec.holderIdentity ?? '') !== '' || (before.spec.leaseTransitions ?? 0) > 0 || before.spec.renewTime !== undefined;
+    if (!bearsOurName && wasHeld && before.spec.holderIdentity !== process.identity) {
+      this.violate('foreign-untouched', `${process.identity} writes a Lease that another program has held: ${leaseText(before)}`);
+    }
+  }
+
+  #countRequest(process: SimProcess, sentAtMs: number[], max: number, whom: string): void {
+    const { nowMs } = this.#time;
+    sentAtMs.push(nowMs);
+    while ((sentAtMs[0] ?? nowMs) < nowMs - STORM_WINDOW_MS) sentAtMs.shift();
+    if (sentAtMs.length > max)
+      this.violate('no-storm', `${process.identity} has sent the ${whom} ${sentAtMs.length} requests within ${STORM_WINDOW_MS / 1_000}s`);
+  }
+
+  #except(excuse: Excuse, what: string): void {
+    const name = `${what}: ${excuse}`;
+    this.exceptions.set(name, (this.exceptions.get(name) ?? 0) + 1);
+  }
+
+  #describe(process: SimProcess, tenure: Tenure | undefined): string {
+    if (tenure === undefined) return 'without ever having been in office';
+    const agoMs = Math.round(process.machine.bootMs() - endOf(tenure));
+    return agoMs >= 0 ? `${agoMs}ms after its tenure (${tenure.term})` : `with ${-agoMs}ms of its tenure (${tenure.term}) to go`;
+  }
+
+  #dealingsOf(process: SimProcess): Dealings {
+    const known = this.#dealings.get(process);
+    if (known !== undefined) return known;
+    const dealings: Dealings = { read: null, writeSentAtMs: 0, contradictedAtBootMs: null, kubeSentAtMs: [], providerSentAtMs: [] };
+    this.#dealings.set(process, dealings);
+    return dealings;
+  }
+}
+
+function endOf(tenure: Tenure | undefined): number {
+  if (tenure === undefined) return Number.NEGATIVE_INFINITY;
+  return Math.min(tenure.untilBootMs, tenure.endedBootMs ?? Number.POSITIVE_INFINITY);
+}
+
+function placeOf(identity: string): string {
+  return identity.split('_').slice(0, 2).join('_');
+}
+
+function termText({ metadata, spec }: Lease): string {
+  return `${metadata.uid} ${spec.leaseTransitions ?? 0}`;
+}
+
+function leaseText(lease: StoredLease): string {
+  const { holderIdentity, leaseTransitions } = lease.spec;
+  return `holder "${holderIdentity ?? ''}", transitions ${leaseTransitions ?? 0}, version ${lease.metadata.resourceVersion}`;
+}

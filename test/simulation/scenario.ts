@@ -1,0 +1,128 @@
+/**
+ * What one run is about: how many nodes, which provider, which settings. All of it follows from the seed.
+ *
+ * Guarantees: settings are read by the product's own reader, so that a combination it refuses is never simulated.
+ */
+import { loadSettings, SettingsError } from '../../agent/config/settings.ts';
+import type { Settings } from '../../agent/config/settings.ts';
+import type { HcloudOptions } from '../support/hcloud-model.ts';
+import type { Random } from './random.ts';
+
+export interface Timings {
+  readonly durationMs: number;
+  readonly renewDeadlineMs: number;
+  readonly renewIntervalMs: number;
+}
+
+export type WorldKind = 'routed' | 'l2';
+
+export interface Scenario {
+  readonly kind: WorldKind;
+  /** The timings of each node's agent: all the same, unless they are just being changed. */
+  readonly timings: readonly Timings[];
+  readonly addresses: readonly string[];
+  readonly providerTimeoutMs: number;
+  readonly verifyIntervalMs: number;
+  readonly whenAllUnhealthy: 'keep' | 'release';
+  readonly onApiLoss: 'hold' | 'release';
+  readonly leaseAtStart: 'from the manifests' | 'absent';
+  readonly provider: Required<Pick<HcloudOptions, 'ownerChangesAt' | 'sameOwner' | 'otherOwner' | 'actionMs'>>;
+  /** How long faults strike. */
+  readonly faultsMs: number;
+}
+
+const IPV4 = '203.0.113.10';
+const SECOND = ['203.0.113.11', '2001:db8::10'] as const;
+/**
+ * Without a packet filter an address that is not renewed within the second or so that its lifetime may last goes and comes
+ * with each renewal: safe, but never settled.
+ */
+const L2_INTERVAL_MAX_MS = 800;
+const DEFAULT_TIMINGS: Timings = { durationMs: 3_000, renewDeadlineMs: 2_000, renewIntervalMs: 500 };
+
+/** Draws a scenario, of one kind of world if told so. */
+export function drawScenario(random: Random, only: WorldKind | null): Scenario {
+  const drawn = random.chance(0.5) ? 'routed' : 'l2';
+  const kind = only ?? drawn;
+  const nodes = random.pick([2, 3, 3, 3, 4, 5]);
+  const timings = drawTimings(random, kind);
+  const mixed = random.chance(0.2);
+  return {
+    kind,
+    timings: Array.from({ length: nodes }, () => (mixed ? drawTimings(random, kind) : timings)),
+    addresses: random.chance(0.3) ? [IPV4, random.pick(SECOND)] : [IPV4],
+    providerTimeoutMs: random.pick([5_000, 10_000, 30_000, 30_000]),
+    verifyIntervalMs: random.pick([5_000, 30_000]),
+    whenAllUnhealthy: random.pick(['keep', 'keep', 'release']),
+    onApiLoss: kind === 'l2' ? 'release' : random.pick(['hold', 'hold', 'release']),
+    leaseAtStart: random.pick(['from the manifests', 'from the manifests', 'absent']),
+    provider: {
+      ownerChangesAt: random.pick(['start', 'end', 'end']),
+      sameOwner: random.pick(['success', 'floating_ip_assigned']),
+      otherOwner: random.pick(['success', 'success', 'floating_ip_assigned']),
+      actionMs: random.pick([100, 500, 500, 2_000]),
+    },
+    faultsMs: random.between(50_000, 100_000),
+  };
+}
+
+/** The settings of one node's agent. */
+export function settingsOf(scenario: Scenario, node: number): Settings {
+  const timings = scenario.timings[node] ?? DEFAULT_TIMINGS;
+  return loadSettings({
+    env: {
+      NODE_NAME: `node-${node}`,
+      KUBECONFIG: '/kubeconfig',
+      ADDRESSES: scenario.addresses.join(','),
+      LEASE_DURATION: `${timings.durationMs}ms`,
+      RENEW_DEADLINE: `${timings.renewDeadlineMs}ms`,
+      RENEW_INTERVAL: `${timings.renewIntervalMs}ms`,
+      PROVIDER_TIMEOUT: `${scenario.providerTimeoutMs}ms`,
+      VERIFY_INTERVAL: `${scenario.verifyIntervalMs}ms`,
+      WHEN_ALL_UNHEALTHY: scenario.whenAllUnhealthy,
+      ON_API_LOSS: scenario.onApiLoss,
+      PROBES: 'tcp://127.0.0.1:8080',
+      ...(scenario.kind === 'l2'
+        ? { PROVIDER: 'none' }
+        : { PROVIDER: 'hcloud-floating-ip', HCLOUD_TOKEN: 'hcloud-token', HCLOUD_SERVER_ID: String(serverOf(node)) }),
+    },
+    hostname: `node-${node}`,
+    readFile: () => '',
+    serviceAccountFolder: '/',
+  });
+}
+
+/** The provider's number of a node's server. */
+export function serverOf(node: number): number {
+  return 9_100_200 + node;
+}
+
+function drawTimings(random: Random, kind: WorldKind): Timings {
+  if (random.chance(0.5)) return DEFAULT_TIMINGS;
+  for (;;) {
+    const durationMs = random.pick([1_000, 2_000, 3_000, 4_000, 6_000]) + random.integer(0, 999);
+    // Often the longest deadline that the rules allow.
+    const renewDeadlineMs = random.chance(0.5) ? Math.ceil(durationMs * 0.98 - 250) - 1 : Math.round(durationMs * random.between(0.4, 0.7));
+    const longestMs = kind === 'l2' ? L2_INTERVAL_MAX_MS : Number.POSITIVE_INFINITY;
+    const renewIntervalMs = Math.min(longestMs, Math.round(renewDeadlineMs * random.between(0.15, 0.5)));
+    const timings = { durationMs, renewDeadlineMs, renewIntervalMs };
+    if (isAccepted(timings, kind)) return timings;
+  }
+}
+
+function isAccepted(timings: Timings, kind: WorldKind): boolean {
+  const rest = {
+    addresses: [IPV4],
+    providerTimeoutMs: 30_000,
+    verifyIntervalMs: 30_000,
+    whenAllUnhealthy: 'keep',
+    onApiLoss: 'release',
+  } as const;
+  try {
+    settingsOf({ ...(rest as unknown as Scenario), kind, timings: [timings] }, 0);
+    return true;
+  } catch (error) {
+    if (error instanceof SettingsError) return false;
+    throw error;
+  }
+}

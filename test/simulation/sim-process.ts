@@ -1,0 +1,208 @@
+/**
+ * One agent process on a machine: the unchanged agent, started as `process.ts` starts it, in virtual time.
+ *
+ * Guarantees: a process that is frozen or whose machine is suspended runs nothing; what came due meanwhile runs after the
+ * thaw, timers or answers first as told. A process that was killed runs nothing ever again, while what it has sent goes on.
+ */
+import pino from 'pino';
+import { startAgent } from '../../agent/assemble.ts';
+import type { Agent, Network } from '../../agent/assemble.ts';
+import type { Clock, Timer } from '../../agent/clock.ts';
+import type { Settings } from '../../agent/config/settings.ts';
+import { KernelLink } from '../../agent/link/kernel-link.ts';
+import { RouteSocket } from '../../agent/link/route-socket.ts';
+import type { Log } from '../../agent/report/log.ts';
+import { establishResidence, residenceNames } from '../../agent/residence.ts';
+import type { Machine } from './machine.ts';
+import type { Random } from './random.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+const TIMER_LATENESS_MAX_MS = 1.5;
+const KERNEL_RELEASE = '6.1.0';
+/** More turns than any agent needs within one instant. */
+const TURNS_AT_ONCE_MAX = 2_000;
+
+/** What a process comes from and reports to. */
+export interface ProcessWorld {
+  readonly time: VirtualTime;
+  readonly random: Random;
+  readonly baseWallMs: number;
+  network(process: SimProcess): Network;
+  onDefect(process: SimProcess, error: Error): void;
+  onLog(process: SimProcess, line: string): void;
+  readonly logLevel: string;
+}
+
+type Kind = 'timer' | 'answer';
+
+export class SimProcess {
+  readonly identity: string;
+  readonly machine: Machine;
+  readonly settings: Settings;
+  readonly startedAtMs: number;
+  readonly #world: ProcessWorld;
+  readonly #waiting: { readonly kind: Kind; readonly work: () => void }[] = [];
+  #agent: Agent | null = null;
+  #frozen = 0;
+  #first: Kind = 'answer';
+  #armedLeapMs: number | null = null;
+  /** Until when the effects of the present turn are put off. */
+  #leapUntilMs = 0;
+  #turnsAtOnce = { atMs: -1, turns: 0 };
+  isAlive = true;
+  /** By its own clock; null while it has not been asked. */
+  askedToEndAtBootMs: number | null = null;
+  /** When it last stood still, in true time. */
+  lastThawMs = Number.NEGATIVE_INFINITY;
+  /** How often a freeze between the last look at the clock and a call has struck. */
+  leaps = 0;
+
+  constructor(world: ProcessWorld, machine: Machine, settings: Settings) {
+    this.#world = world;
+    this.machine = machine;
+    this.settings = settings;
+    this.startedAtMs = world.time.nowMs;
+    this.identity = `${machine.name}_${machine.bootHash}_${world.random.hex(8)}`;
+  }
+
+  start(): void {
+    const { machine } = this;
+    const socket = new RouteSocket(machine.kernel.socket(this, (change, excused) => this.#defer(change, excused)));
+    const { addresses, interfaceChoice: choice } = this.settings;
+    const link = new KernelLink(socket, { addresses, choice, kernelRelease: KERNEL_RELEASE, onNotice: () => undefined });
+    this.#agent = startAgent(this.settings, {
+      clock: this.clock,
+      random: () => this.#world.random.next(),
+      network: this.#world.network(this),
+      identity: this.identity,
+      version: 'simulated',
+      link,
+      establishResidence: (signal, onReport) =>
+        establishResidence(
+          residenceNames(this.settings.lease),
+          { names: machine.namesFor(this), clock: this.clock, uid: 0 },
+          signal,
+          onReport,
+        ),
+      log: this.#log(),
+      onDefect: (error) => this.#world.onDefect(this, error),
+    });
+    this.#agent.stopped.then(
+      () => this.kill(),
+      (error: unknown) => this.#world.onDefect(this, error instanceof Error ? error : new Error(String(error))),
+    );
+  }
+
+  readonly clock: Clock = {
+    nowMs: () => this.machine.bootMs(),
+    wallMs: () => Math.floor(this.#world.baseWallMs + this.#world.time.nowMs + this.machine.wallErrorMs),
+    setTimer: (delayMs, callback): Timer => {
+      let isOver = false;
+      const fire = (): void => {
+        if (!isOver) callback();
+        isOver = true;
+      };
+      const lateMs = this.#world.random.between(0, TIMER_LATENESS_MAX_MS);
+      const callOff = this.machine.timer(Math.max(1, Math.ceil(delayMs)) + lateMs, () => this.deliver('timer', fire));
+      return {
+        cancel: () => {
+          isOver = true;
+          callOff();
+        },
+      };
+    },
+  };
+
+  get isAskedToEnd(): boolean {
+    return this.askedToEndAtBootMs !== null;
+  }
+
+  get isPaused(): boolean {
+    return this.#frozen > 0 || this.machine.isSuspended;
+  }
+
+  /** Hands the process something that it has been waiting for. */
+  deliver(kind: Kind, work: () => void): void {
+    if (!this.isAlive) return;
+    if (this.isPaused) {
+      this.#waiting.push({ kind, work });
+      return;
+    }
+    this.#countTurn();
+    work();
+  }
+
+  /** It is gone, and the kernel lets go of the names that it had. */
+  kill(): void {
+    this.isAlive = false;
+    this.machine.forgetNamesOf(this);
+  }
+
+  shutdown(): void {
+    this.deliver('answer', () => {
+      this.askedToEndAtBootMs ??= this.machine.bootMs();
+      this.#agent?.shutdown('asked to end by SIGTERM');
+    });
+  }
+
+  freeze(): void {
+    this.#frozen += 1;
+  }
+
+  /** Goes on; what has come due meanwhile runs in the order of kinds given. */
+  thaw(first: Kind): void {
+    this.#frozen -= 1;
+    this.#first = first;
+    this.wake();
+  }
+
+  /** Runs what has been waiting, unless it still has to. */
+  wake(): void {
+    if (this.isPaused || !this.isAlive) return;
+    this.lastThawMs = this.#world.time.nowMs;
+    const waiting = this.#waiting.splice(0);
+    const sorted = [...waiting.filter(({ kind }) => kind === this.#first), ...waiting.filter(({ kind }) => kind !== this.#first)];
+    for (const { kind, work } of sorted) this.#world.time.after(0, () => this.deliver(kind, work));
+  }
+
+  /** The next time that it sends or changes something it freezes first, after its last look at the clock. */
+  armLeap(ms: number): void {
+    this.#armedLeapMs = ms;
+  }
+
+  /** How much later what is being sent now leaves this process. */
+  leapMs(): number {
+    const { time } = this.#world;
+    if (this.#armedLeapMs !== null) {
+      this.#leapUntilMs = time.nowMs + this.#armedLeapMs;
+      this.#armedLeapMs = null;
+      this.leaps += 1;
+      this.freeze();
+      time.at(this.#leapUntilMs, () => this.thaw('answer'));
+    }
+    return Math.max(0, this.#leapUntilMs - time.nowMs);
+  }
+
+  #defer(change: () => void, excused: () => void): boolean {
+    const leapMs = this.leapMs();
+    if (leapMs === 0) return false;
+    excused();
+    this.#world.time.after(leapMs, () => {
+      if (this.isAlive) change();
+    });
+    return true;
+  }
+
+  #countTurn(): void {
+    const { nowMs } = this.#world.time;
+    if (this.#turnsAtOnce.atMs !== nowMs) this.#turnsAtOnce = { atMs: nowMs, turns: 0 };
+    this.#turnsAtOnce.turns += 1;
+    if (this.#turnsAtOnce.turns > TURNS_AT_ONCE_MAX) this.#world.onDefect(this, new Error('it does not come to rest'));
+  }
+
+  #log(): Log {
+    const options = { level: this.#world.logLevel, base: null, timestamp: false as const };
+    const logger = pino(options, { write: (line: string) => this.#world.onLog(this, line.trim()) });
+    return { logger, dropped: () => 0, lastWords: (say) => say() };
+  }
+}

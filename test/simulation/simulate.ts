@@ -1,0 +1,136 @@
+/**
+ * The command `npm run simulate`: searches for schedules that break an invariant, and replays one.
+ *
+ * Arguments: `--runs N` (100), `--seed S` (made from the time, and printed), `--world routed|l2`, `--faults "a,b"` (kinds of
+ * faults that may strike), `--replay SEED` with `--keep 1,4` (positions of the faults that strike) prints a run's history.
+ */
+import { parseArgs } from 'node:util';
+import { FAULT_KINDS } from './faults.ts';
+import type { FaultKind } from './faults.ts';
+import { INVARIANTS } from './invariants.ts';
+import { describeFault, run } from './run.ts';
+import type { Restrictions, RunResult } from './run.ts';
+import { shrink } from './shrink.ts';
+
+const HISTORY_LINES = 60;
+const HOUR_MS = 3_600_000;
+
+/** What many runs add up to. */
+interface Totals {
+  runs: number;
+  virtualMs: number;
+  readonly struck: Map<string, number>;
+  readonly exceptions: Map<string, number>;
+  readonly settledAfterMs: number[];
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      runs: { type: 'string', default: '100' },
+      seed: { type: 'string', default: String(Date.now()) },
+      world: { type: 'string' },
+      faults: { type: 'string', default: '' },
+      replay: { type: 'string' },
+      keep: { type: 'string' },
+    },
+  });
+  const restrictions = restrictionsFrom(values.world, values.faults);
+  if (values.replay !== undefined) return await replay(values.replay, restrictions, values.keep);
+  return await search(Number(values.runs), values.seed, restrictions);
+}
+
+function restrictionsFrom(world: string | undefined, faults: string): Restrictions {
+  const kinds = faults.split(',').map((kind) => kind.trim());
+  const unknown = kinds.filter((kind) => kind !== '' && !(FAULT_KINDS as string[]).includes(kind));
+  if (unknown.length > 0) throw new Error(`no such faults: ${unknown.join(', ')}; there are ${FAULT_KINDS.join(', ')}`);
+  if (world !== undefined && world !== 'routed' && world !== 'l2') throw new Error(`no such world: ${world}; there are routed and l2`);
+  return { kind: world ?? null, faults: kinds.filter((kind) => kind !== '') as FaultKind[] };
+}
+
+async function replay(seed: string, restrictions: Restrictions, keep: string | undefined): Promise<number> {
+  const kept =
+    keep === undefined
+      ? {}
+      : {
+          kept: keep
+            .split(',')
+            .filter((index) => index !== '')
+            .map(Number),
+        };
+  const result = await run(seed, restrictions, { ...kept, keepsHistory: true });
+  console.log(JSON.stringify(result.scenario));
+  for (const line of result.history) console.log(historyLine(line));
+  console.log(result.violation === null ? 'no violation' : violationText(result));
+  return result.violation === null ? 0 : 1;
+}
+
+async function search(runs: number, seed: string, restrictions: Restrictions): Promise<number> {
+  console.log(`${runs} runs from the seed ${seed}`);
+  const startedAtMs = performance.now();
+  const totals: Totals = { runs: 0, virtualMs: 0, struck: new Map(), exceptions: new Map(), settledAfterMs: [] };
+  let violated: RunResult | null = null;
+  for (let index = 0; index < runs && violated === null; index += 1) {
+    const result = await run(`${seed}.${index}`, restrictions);
+    addUp(totals, result);
+    if (result.violation !== null) violated = result;
+  }
+  report(totals, (performance.now() - startedAtMs) / 1_000);
+  if (violated === null) return 0;
+  await explain(violated, restrictions);
+  return 1;
+}
+
+function addUp(totals: Totals, { virtualMs, plan, exceptions, settledAfterMs }: RunResult): void {
+  totals.runs += 1;
+  totals.virtualMs += virtualMs;
+  for (const { kind } of plan) totals.struck.set(kind, (totals.struck.get(kind) ?? 0) + 1);
+  for (const [name, count] of exceptions) totals.exceptions.set(name, (totals.exceptions.get(name) ?? 0) + count);
+  if (settledAfterMs !== null) totals.settledAfterMs.push(settledAfterMs);
+}
+
+function report({ runs, virtualMs, struck, exceptions, settledAfterMs }: Totals, realS: number): void {
+  const hours = virtualMs / HOUR_MS;
+  console.log(
+    `${runs} runs, ${hours.toFixed(2)} simulated hours in ${realS.toFixed(1)}s: ${(hours / realS).toFixed(3)} simulated hours a second`,
+  );
+  console.log(`faults struck: ${listed(struck)}`);
+  console.log(`exceptions of rule 7, counted apart: ${exceptions.size === 0 ? 'none' : listed(exceptions)}`);
+  console.log('left out, because nothing is guaranteed then: two deletions of the Lease within one lease duration');
+  const sorted = settledAfterMs.toSorted((a, b) => a - b);
+  const at = (share: number): string => ((sorted[Math.floor((sorted.length - 1) * share)] ?? 0) / 1_000).toFixed(1);
+  console.log(`settled after the faults: half within ${at(0.5)}s, 99 % within ${at(0.99)}s, all within ${at(1)}s`);
+}
+
+function listed(counts: ReadonlyMap<string, number>): string {
+  return [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, count]) => `${name} ${count}`)
+    .join(', ');
+}
+
+async function explain(violated: RunResult, restrictions: Restrictions): Promise<void> {
+  const { kept, result } = await shrink(violated, restrictions);
+  console.log('');
+  console.log(violationText(result));
+  console.log(`in a ${result.scenario.kind} world, with ${result.plan.length} of ${violated.plan.length} faults:`);
+  for (const fault of result.plan) console.log(`  ${(fault.atMs / 1_000).toFixed(3)}  ${describeFault(fault)}`);
+  console.log('the last that happened:');
+  for (const line of result.history.filter(({ isRoutine }) => !isRoutine).slice(-HISTORY_LINES)) console.log(`  ${historyLine(line)}`);
+  const narrowed = [
+    ...(restrictions.kind === null ? [] : [`--world ${restrictions.kind}`]),
+    ...(restrictions.faults.length === 0 ? [] : [`--faults "${restrictions.faults.join(',')}"`]),
+  ];
+  console.log(`replay it: ${['npm run simulate --', `--replay ${violated.seed}`, `--keep "${kept.join(',')}"`, ...narrowed].join(' ')}`);
+}
+
+function historyLine({ atMs, text }: { readonly atMs: number; readonly text: string }): string {
+  return `${(atMs / 1_000).toFixed(3)}  ${text}`;
+}
+
+function violationText({ violation, seed }: RunResult): string {
+  if (violation === null) return `${seed}: no violation`;
+  return `VIOLATION of ${violation.invariant} (${INVARIANTS[violation.invariant]}) at ${(violation.atMs / 1_000).toFixed(3)}s: ${violation.message}`;
+}
+
+process.exit(await main());

@@ -1,0 +1,268 @@
+/**
+ * One simulated cluster: machines with agents on them, the Kubernetes API, a provider, and the networks in between.
+ *
+ * Guarantees: everything in it follows from the scenario, the plan of faults and the seed. Nothing in it knows real time.
+ */
+import type { Clock } from '../../agent/clock.ts';
+import type { Settings } from '../../agent/config/settings.ts';
+import { HcloudModel } from '../support/hcloud-model.ts';
+import { KubeModel } from '../support/kube-model.ts';
+import { floatingIpOf } from './faults.ts';
+import { Invariants } from './invariants.ts';
+import { Machine } from './machine.ts';
+import { networkOf } from './network.ts';
+import type { Conditions, NetworkWorld, Way } from './network.ts';
+import { Random } from './random.ts';
+import { serverOf, settingsOf } from './scenario.ts';
+import type { Scenario } from './scenario.ts';
+import { SimProcess } from './sim-process.ts';
+import type { ProcessWorld } from './sim-process.ts';
+import { VirtualTime } from './virtual-time.ts';
+
+const BASE_WALL_MS = Date.UTC(2026, 10, 21, 8);
+const BOOKMARK_MS = 60_000;
+const ROUTES_LOOK_MS = 500;
+const LABELS = { 'app.kubernetes.io/name': 'leasehold' };
+
+/** A line of what happened, for people. */
+export interface HistoryLine {
+  readonly atMs: number;
+  readonly text: string;
+  /** What happens all the time: renewals and refreshes. */
+  readonly isRoutine: boolean;
+}
+
+export class World implements ProcessWorld, NetworkWorld {
+  readonly time = new VirtualTime();
+  readonly baseWallMs = BASE_WALL_MS;
+  readonly random: Random;
+  readonly scenario: Scenario;
+  readonly machines: readonly Machine[];
+  readonly kube: KubeModel;
+  readonly hcloud: HcloudModel;
+  readonly observer: Invariants;
+  readonly conditions: Conditions = {
+    kube: { outage: null, misbehaviours: [], watchLagMs: 0 },
+    provider: { misbehaviours: [], lateWritesMs: 0, lie: null },
+  };
+  readonly streams = new Set<() => void>();
+  readonly processes: SimProcess[] = [];
+  readonly history: HistoryLine[] | null;
+  readonly logLevel: string;
+  readonly #settings: readonly Settings[];
+  readonly #lastHere = new Map<string, number>();
+  readonly #ways = new Map<Machine, { readonly kube: Way; readonly provider: Way }>();
+
+  constructor(seed: string, scenario: Scenario, keepsHistory: boolean) {
+    this.random = new Random(`${seed} world`);
+    this.scenario = scenario;
+    this.history = keepsHistory ? [] : null;
+    this.logLevel = keepsHistory ? 'info' : 'silent';
+    this.#settings = scenario.timings.map((_, node) => settingsOf(scenario, node));
+    this.machines = scenario.timings.map((_, node) => new Machine(this.time, this.random, `node-${node}`, serverOf(node)));
+    for (const machine of this.machines) this.#ways.set(machine, { kube: freeWay(), provider: freeWay() });
+    const clock = trueClock(this.time);
+    this.kube = new KubeModel({ wallMs: () => clock.wallMs(), newUid: () => `uid-${this.random.hex(6)}` });
+    this.hcloud = new HcloudModel(
+      {
+        ...scenario.provider,
+        floatingIps: scenario.addresses.map((address, index) => ({ id: index + 1, ip: floatingIpOf(address), server: null })),
+        servers: this.machines.map(({ server }) => server),
+        onOwner: (ip, server) => this.note(`the provider routes ${ip} to ${server === null ? 'no server' : `server ${server}`}`),
+      },
+      clock,
+    );
+    this.observer = new Invariants(this.time, scenario.kind, this.machines, () => this.kube.lease(), {
+      lastHereMs: (machine, address) => this.#lastHereMs(machine, address),
+    });
+    this.#watchRoutes();
+    this.observer.note = (text, isRoutine) => this.note(text, isRoutine);
+    this.kube.onStored = (lease) => this.observer.onLeaseStored(lease);
+    this.#sendBookmarks();
+  }
+
+  /** Puts a line into the history, if there is one. */
+  note(text: string, isRoutine = false): void {
+    this.history?.push({ atMs: this.time.nowMs, text, isRoutine });
+  }
+
+  createLease(): void {
+    this.kube.create({}, { labels: LABELS });
+  }
+
+  way(of: SimProcess | Machine, to: 'kube' | 'provider'): Way {
+    const ways = this.#ways.get(of instanceof Machine ? of : of.machine);
+    if (ways === undefined) throw new Error('no such machine');
+    return ways[to];
+  }
+
+  network(process: SimProcess): ReturnType<typeof networkOf> {
+    return networkOf(this, process);
+  }
+
+  onDefect(process: SimProcess, error: Error): void {
+    this.observer.violate('no-defect', `${process.identity}: ${error.stack ?? error.message}`);
+  }
+
+  onLog(process: SimProcess, line: string): void {
+    if (this.history === null) return;
+    const { level, msg } = JSON.parse(line) as { level: number; msg: string };
+    this.note(`${process.identity} ${level >= 50 ? 'ERROR ' : level >= 40 ? 'WARN ' : ''}logs: ${msg}`);
+  }
+
+  // Processes and machines.
+
+  start(machine: Machine): SimProcess {
+    const settings = this.#settings[this.machines.indexOf(machine)];
+    if (settings === undefined) throw new Error('no such machine');
+    const process = new SimProcess(this, machine, settings);
+    this.processes.push(process);
+    this.note(`${process.identity} starts`);
+    process.start();
+    return process;
+  }
+
+  processesOn(machine: Machine): SimProcess[] {
+    return this.processes.filter((process) => process.isAlive && process.machine === machine);
+  }
+
+  /** The machine that a fault names; while nobody holds the Lease, the first one. */
+  machineFor(node: number | 'holder'): Machine {
+    const holder = this.kube.lease()?.spec.holderIdentity;
+    const ofHolder = this.processes.find(({ identity }) => identity === holder)?.machine;
+    const machine = node === 'holder' ? (ofHolder ?? this.machines[0]) : this.machines[node % this.machines.length];
+    if (machine === undefined) throw new Error('there are no machines');
+    return machine;
+  }
+
+  killAll(machine: Machine): void {
+    for (const process of this.processesOn(machine)) process.kill();
+  }
+
+  stopAll(machine: Machine): void {
+    for (const process of this.processesOn(machine)) process.shutdown();
+  }
+
+  /** Starts an agent unless one runs that is going to stay. */
+  startIfNone(machine: Machine): void {
+    if (machine.isSuspended || this.processesOn(machine).some(({ isAskedToEnd }) => !isAskedToEnd)) return;
+    this.start(machine);
+  }
+
+  freeze(machine: Machine, first: 'timer' | 'answer'): () => void {
+    const frozen = this.processesOn(machine);
+    for (const process of frozen) process.freeze();
+    return () => frozen.forEach((process) => process.thaw(first));
+  }
+
+  suspend(machine: Machine): () => void {
+    machine.suspend();
+    return () => {
+      machine.resume();
+      for (const process of this.processesOn(machine)) process.wake();
+    };
+  }
+
+  /** The machine goes down at once and comes up again with nothing but what its administrator configured. */
+  reboot(machine: Machine): () => void {
+    this.killAll(machine);
+    machine.kernel.reboot();
+    machine.bootHash = this.random.hex(8);
+    return () => this.startIfNone(machine);
+  }
+
+  /** Ends every fault that is a state of the world. */
+  calm(): void {
+    for (const { kube, provider } of this.#ways.values()) {
+      Object.assign(kube, freeWay());
+      Object.assign(provider, freeWay());
+    }
+    Object.assign(this.conditions.kube, { outage: null, misbehaviours: [], watchLagMs: 0 });
+    Object.assign(this.conditions.provider, { misbehaviours: [], lateWritesMs: 0, lie: null });
+    Object.assign(this.hcloud, { actionMs: this.scenario.provider.actionMs, actionsEnd: 'success', remaining: 3_600 });
+    this.hcloud.tokens.set('hcloud-token', 'read-write');
+    const lease = this.kube.lease();
+    // A Lease that bears our name no more belongs to another program, until a person says otherwise.
+    if (lease !== undefined && lease.metadata.labels?.['app.kubernetes.io/name'] === undefined) {
+      this.kube.edit(({ metadata }) => (metadata.labels = { ...metadata.labels, ...LABELS }));
+    }
+    for (const machine of this.machines) {
+      machine.kernel.plugIn();
+      machine.kernel.setUplink({ isUp: true, hasCarrier: true });
+      machine.kernel.failure = null;
+      for (const address of this.scenario.addresses) machine.kernel.removeByHand(address, 'own');
+    }
+  }
+
+  // What can be said of the whole, for the end.
+
+  /** Why not all is as it should be after the faults, or null when it is. */
+  disagreement(): string | null {
+    const fit = this.machines.filter(
+      (machine) => machine.service === 'well' && this.processesOn(machine).some(({ isAskedToEnd }) => !isAskedToEnd),
+    );
+    if (fit.length === 0) return null;
+    const holders = this.observer.holders();
+    const [holder, second] = holders;
+    if (holder === undefined) return 'nobody is in office';
+    if (second !== undefined) return `${holder.identity} and ${second.identity} are in office`;
+    if (!fit.includes(holder.machine)) return `${holder.identity} is in office though its node is not well`;
+    if (this.kube.lease()?.spec.holderIdentity !== holder.identity)
+      return `the Lease names "${this.kube.lease()?.spec.holderIdentity ?? ''}"`;
+    for (const address of this.scenario.addresses) {
+      for (const machine of this.machines) {
+        const isBound = machine.kernel.bound.some(({ isOurs, text }) => isOurs && text === address);
+        if (isBound !== (machine === holder.machine))
+          return `${address} is ${isBound ? '' : 'not '}bound on ${machine.name}, while ${holder.identity} is in office`;
+      }
+      const owner = this.hcloud.ownerOf(floatingIpOf(address));
+      if (this.scenario.kind === 'routed' && owner !== holder.machine.server)
+        return `the provider routes ${address} to ${owner ?? 'nobody'}, while ${holder.identity} is in office`;
+    }
+    return null;
+  }
+
+  #lastHereMs(machine: Machine, address: string): number {
+    return this.#lastHere.get(`${machine.name} ${address}`) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** Notes what a machine that asks would be told, or that it would be told nothing or something wrong. */
+  #watchRoutes(): void {
+    if (this.scenario.kind === 'l2') return;
+    const { misbehaviours, lie } = this.conditions.provider;
+    const isTroubled =
+      lie !== null ||
+      misbehaviours.some(({ share }) => share > 0) ||
+      this.hcloud.remaining === 0 ||
+      !this.hcloud.tokens.has('hcloud-token');
+    for (const machine of this.machines) {
+      for (const address of this.scenario.addresses) {
+        const isHere =
+          isTroubled || this.way(machine, 'provider').cut !== null || this.hcloud.ownerOf(floatingIpOf(address)) === machine.server;
+        if (isHere) this.#lastHere.set(`${machine.name} ${address}`, this.time.nowMs);
+      }
+    }
+    this.time.after(ROUTES_LOOK_MS, () => this.#watchRoutes());
+  }
+
+  #sendBookmarks(): void {
+    this.time.after(BOOKMARK_MS, () => {
+      this.kube.sendBookmarks();
+      // As much budget as comes back in that time.
+      if (this.hcloud.remaining > 0) this.hcloud.remaining += BOOKMARK_MS / 1_000;
+      this.#sendBookmarks();
+    });
+  }
+}
+
+function freeWay(): Way {
+  return { cut: null, slowMs: 0, requestLoss: 0, answerLoss: 0 };
+}
+
+function trueClock(time: VirtualTime): Clock {
+  return {
+    nowMs: () => time.nowMs,
+    wallMs: () => Math.floor(BASE_WALL_MS + time.nowMs),
+    setTimer: (delayMs, callback) => ({ cancel: time.after(delayMs, callback) }),
+  };
+}
