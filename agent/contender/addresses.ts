@@ -227,10 +227,11 @@ function onAddressSeen(turn: Turn, address: string, seen: AddressView): void {
       if (life.is !== 'holding') return;
       if (seen.is === 'foreign' && settings.kind === 'l2') return refuseForeign(turn, address, seen.interfaceName);
       if (seen.is === 'foreign') return turn.setAddress(address, { ...state, managed: false, problem: null });
+      const untilMs = lifetimeEndMs(settings, boundBaseMs(turn, life.office));
+      // With too little left to count in whole seconds, the lifetime that it has is as safe as a new one.
+      if (isInDoubt(turn, life.office) || untilMs - turn.nowMs < LIFETIME_UNIT_MS) return;
       if (seen.is === 'absent' && state.problem === null)
         turn.incident('address-repaired', 'somebody removed it from the interface: bound again', address);
-      if (isInDoubt(turn, life.office)) return;
-      const untilMs = lifetimeEndMs(settings, boundBaseMs(turn, life.office));
       const isEnough = settings.kind === 'routed' && state.problem === null && isLongEnough(seen, untilMs - turn.nowMs);
       if (!isEnough) turn.command({ type: 'bind', address, untilMs, notAfterMs: life.office.tenureEndMs });
       return;

@@ -7,7 +7,7 @@
 import { endHoldover } from './addresses.ts';
 import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
 import { freedomOf, isOfSamePlace, markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
-import type { LeaseSight, Observation } from './lease.ts';
+import type { Freedom, LeaseSight, Observation } from './lease.ts';
 import { isAlone, isHoldingOver } from './state.ts';
 import type { Contender, Hindrance, Life } from './state.ts';
 import type { Turn } from './turn.ts';
@@ -26,13 +26,18 @@ const RANK_STEP_MS = 250;
 
 /** What keeps a node from contending; null when nothing does. */
 export function hindranceOf(contender: Contender): Hindrance | null {
-  const { provider, observation, settings, residence } = contender;
-  const freedom = observation === null ? null : freedomOf(observation, settings, isAlone(contender));
+  const { provider, observation, residence } = contender;
+  const freedom = observation === null ? null : freedomFor(contender, observation);
   if (freedom?.is === 'foreign') return { about: 'lease', reason: foreignReason(freedom.holder) };
   if (residence === null) return { about: 'residence', reason: 'whether another agent runs on this node is not known yet' };
   if (residence.is === 'shared') return { about: 'residence', reason: residence.reason };
   if (provider === null) return { about: 'provider', reason: 'the provider has not been asked yet' };
   return healthProblem(contender) ?? (provider.ready ? null : { about: 'provider', reason: provider.reason });
+}
+
+function freedomFor(contender: Contender, observation: Observation): Freedom {
+  const { settings, ownTerm } = contender;
+  return freedomOf(observation, { settings, ownTerm, isAlone: isAlone(contender) });
 }
 
 /** What is wrong with this node's ability to serve, by its probes and its interface; null when nothing is. */
@@ -59,7 +64,7 @@ export function contend(turn: Turn, life: Standby): void {
   const { observation } = draft;
   if (observation === null) return;
   const hindrance = hindranceOf(draft);
-  const freedom = freedomOf(observation, draft.settings, isAlone(draft));
+  const freedom = freedomFor(draft, observation);
   reportHindrance(turn, hindrance);
   if (freedom.is === 'foreign') return;
   if (!turn.due(life.notBeforeMs)) return;
@@ -116,13 +121,15 @@ function acquire(turn: Turn, sight: LeaseSight, failures: number): void {
   const notAfterMs = turn.nowMs + settings.renewDeadlineMs;
   const durationMs = settings.leaseDurationMs;
   if (sight === 'absent') {
-    turn.draft.life = { is: 'acquiring', term: { uid: '', transitions: 1, holder: settings.identity }, failures };
+    turn.draft.ownTerm = { uid: '', transitions: 1, holder: settings.identity };
+    turn.draft.life = { is: 'acquiring', term: turn.draft.ownTerm, failures };
     turn.request({ type: 'create', transitions: 1, durationMs }, notAfterMs);
     turn.reason = 'there is no Lease: creating it';
     return;
   }
   const transitions = sight.transitions + 1;
   const term = { uid: sight.uid, transitions, holder: settings.identity };
+  turn.draft.ownTerm = term;
   turn.draft.life = { is: 'acquiring', term, failures };
   const marks = { duration: { term, durationMs }, released: null, relief: null, ask: null };
   const basis = { uid: sight.uid, resourceVersion: sight.resourceVersion };

@@ -12,8 +12,8 @@ import type { Command } from './command.ts';
 import { beginStepDown, leave, leaveTerm, onDepartureRead, onReleased, stepDown } from './departure.ts';
 import { endTenureInTime, onHolderRead, onHolderSaw, onHolderStalled, onRenewed, serve, takeOffice } from './holder.ts';
 import type { Input, ReadOutcome, WriteOutcome } from './input.ts';
-import { observe, termOf } from './lease.ts';
-import type { Observation, Term } from './lease.ts';
+import { isTermAskedFor, observe, termOf } from './lease.ts';
+import type { Term } from './lease.ts';
 import { officeTerm, roleOf } from './state.ts';
 import type { Contender } from './state.ts';
 import { Turn } from './turn.ts';
@@ -127,11 +127,11 @@ function onLeaseSeen(turn: Turn, input: Input & { type: 'lease-seen' }): void {
 }
 
 function onShutdown(turn: Turn, reason: string): void {
-  const { life, settings } = turn.draft;
+  const { life } = turn.draft;
   switch (life.is) {
     case 'standby': {
       // A term that was lost, or that may have been granted, still names this agent: others would wait for it.
-      const term = ownTerm(turn.draft.observation, settings.identity) ?? life.uncertain;
+      const term = ownTermThatStands(turn.draft) ?? life.uncertain;
       if (term !== null) return leaveTerm(turn, term, reason, 'leaving');
       turn.reason = reason;
       turn.draft.life = { is: 'leaving' };
@@ -151,9 +151,9 @@ function onShutdown(turn: Turn, reason: string): void {
   }
 }
 
-function ownTerm(observation: Observation | null, identity: string): Term | null {
+function ownTermThatStands({ observation, ownTerm }: Contender): Term | null {
   const term = observation === null ? null : termOf(observation.sight);
-  return term?.holder === identity ? term : null;
+  return term !== null && ownTerm !== null && isTermAskedFor(term, ownTerm) ? term : null;
 }
 
 /** Does everything that is due. What one rule does may make another one due, so this goes on until nothing moves. */

@@ -8,7 +8,7 @@
 import { allAddressesUnbound, letGoOfAddresses, noAddressNeedsUs } from './addresses.ts';
 import { standby } from './candidate.ts';
 import type { ReadOutcome, WriteOutcome } from './input.ts';
-import { observe, sameTerm, termOf } from './lease.ts';
+import { isTermAskedFor, observe, termOf } from './lease.ts';
 import type { LeaseRecord, Term } from './lease.ts';
 import type { Life, Office, StandBack } from './state.ts';
 import type { Turn } from './turn.ts';
@@ -105,7 +105,7 @@ export function onDepartureRead(turn: Turn, life: SteppingDown, outcome: ReadOut
   const { sight } = outcome;
   turn.draft.observation = observe(turn.draft.observation, sight, { atMs: turn.nowMs, readSentAtMs: null });
   const term = termOf(sight);
-  if (sight === 'absent' || term === null || !isTermToLeave(term, life.term)) {
+  if (sight === 'absent' || term === null || !isTermAskedFor(term, life.term)) {
     return finish(turn, life, 'the Lease is in other hands already', 'known');
   }
   turn.draft.life = { ...life, stage: 'writing' };
@@ -129,11 +129,6 @@ export function onReleased(turn: Turn, life: SteppingDown, outcome: WriteOutcome
     default:
       return onDepartureRead(turn, life, outcome);
   }
-}
-
-/** A term that was being created had no uid yet; the identity in it belongs to this process alone. */
-function isTermToLeave(term: Term, leaving: Term): boolean {
-  return sameTerm(term, leaving) || (leaving.uid === '' && sameTerm({ ...term, uid: '' }, leaving));
 }
 
 function noteReleased(turn: Turn, record: LeaseRecord): void {

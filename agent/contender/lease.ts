@@ -61,6 +61,8 @@ export interface Observation {
   readonly lastTerm: Term | null;
   /** The longest duration seen in that term. */
   readonly longestDurationMs: number;
+  /** Whether the present term came about as an acquisition does, as far as was seen, and not by somebody's edit. */
+  readonly isAcquired: boolean;
   /** When the latest consistent read was sent that showed this very state; null if only a watch has shown it. */
   readonly confirmedAtMs: number | null;
 }
@@ -71,6 +73,11 @@ export type Freedom =
 
 export function sameTerm(a: Term, b: Term): boolean {
   return a.uid === b.uid && a.transitions === b.transitions && a.holder === b.holder;
+}
+
+/** Whether a term is the one that was held or asked for. Asked for with a creation, it had no uid yet. */
+export function isTermAskedFor(term: Term, asked: Term): boolean {
+  return sameTerm(term, asked) || (asked.uid === '' && sameTerm({ ...term, uid: '' }, asked));
 }
 
 /** The term that a record is in, or null when nobody holds the Lease. */
@@ -106,19 +113,25 @@ export function observe(
       sinceMs: seen.atMs,
       lastTerm: term,
       longestDurationMs: isSameTerm ? Math.max(previous.longestDurationMs, durationMs) : durationMs,
+      isAcquired: isSameTerm ? previous.isAcquired : previous === null || hasRaisedTransitions(previous.sight, sight),
       confirmedAtMs,
     };
   }
   if (sight !== 'absent' && isReleasedByItsHolder(sight, previous?.lastTerm ?? null)) {
-    return { sight, sinceMs: seen.atMs, lastTerm: null, longestDurationMs: 0, confirmedAtMs };
+    return { sight, sinceMs: seen.atMs, lastTerm: null, longestDurationMs: 0, isAcquired: false, confirmedAtMs };
   }
   return {
     sight,
     sinceMs: previous !== null && isSameVacancy(previous.sight, sight) ? previous.sinceMs : seen.atMs,
     lastTerm: previous?.lastTerm ?? null,
     longestDurationMs: Math.max(previous?.longestDurationMs ?? 0, sight === 'absent' ? 0 : durationOf(sight)),
+    isAcquired: false,
     confirmedAtMs,
   };
+}
+
+function hasRaisedTransitions(before: LeaseSight, now: LeaseRecord): boolean {
+  return before !== 'absent' && before.uid === now.uid && before.transitions < now.transitions;
 }
 
 /** Whether nothing in two vacant sights shows that somebody has held the Lease in between. */
@@ -134,18 +147,30 @@ function isSameVacancy(before: LeaseSight, now: LeaseSight): boolean {
   );
 }
 
-/** When this candidate may take the Lease that it observes. `isAlone`: no other agent process lives on this node. */
-export function freedomOf(observation: Observation, settings: ContenderSettings, isAlone: boolean): Freedom {
+/** What a candidate knows of itself. */
+export interface Self {
+  readonly settings: ContenderSettings;
+  /** The latest term that this process has held or asked for. */
+  readonly ownTerm: Term | null;
+  /** No other agent process lives on this node. */
+  readonly isAlone: boolean;
+}
+
+/** When a candidate may take the Lease that it observes. */
+export function freedomOf(observation: Observation, { settings, ownTerm, isAlone }: Self): Freedom {
   const { sight, sinceMs, lastTerm } = observation;
+  const term = termOf(sight);
   const afterAWholeDuration: Freedom = {
     is: 'free-at',
     atMs: sinceMs + Math.max(settings.leaseDurationMs, observation.longestDurationMs),
   };
   if (sight === 'absent') return afterAWholeDuration;
   // A term of this very process that has ended holds nobody up: this process knows that it no longer serves in it.
-  if (sight.holder === settings.identity) return { is: 'free' };
+  // That it is named is not enough: a person may have written that while another one serves.
+  if (term !== null && ownTerm !== null && isTermAskedFor(term, ownTerm)) return { is: 'free' };
   // Nor does that of an earlier process on this node, once it is known to be gone: what it bound is here.
-  if (isAlone && isOfSamePlace(sight.holder, settings.identity)) return { is: 'free' };
+  if (isAlone && observation.isAcquired && sight.holder !== settings.identity && isOfSamePlace(sight.holder, settings.identity))
+    return { is: 'free' };
   const isUntouched = sight.holder === '' && wasNeverHeld(sight);
   if (!sight.isOurs && !isUntouched) return { is: 'foreign', holder: sight.holder };
   if (sight.holder !== '') return afterAWholeDuration;

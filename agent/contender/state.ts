@@ -21,6 +21,8 @@ export interface Contender {
   readonly observation: Observation | null;
   /** The one request about the Lease that is under way. */
   readonly request: PendingRequest | null;
+  /** The latest term that this process has held or asked for. Its uid is '' where the Lease was to be created. */
+  readonly ownTerm: Term | null;
   /** Numbers requests, claims and owner reads, so that a late answer is told from the awaited one. */
   readonly counter: number;
   readonly verdict: { readonly healthy: boolean; readonly reason: string } | null;
@@ -184,6 +186,7 @@ export function newContender(settings: ContenderSettings, atMs: number): Contend
     roleSinceMs: atMs,
     observation: null,
     request: null,
+    ownTerm: null,
     counter: 0,
     verdict: null,
     provider: null,

@@ -357,6 +357,11 @@ describe('an address on L2', () => {
     assert.equal(driver.all('bind').length, 1);
   });
 
+  test('keeps the lifetime that it has when a look comes too long after a renewal to give it a better one', () => {
+    const driver = new Driver(l2).serve().freeze(400).lookedBound(1_000).looked();
+    assert.deepEqual([driver.all('bind'), driver.incidents()], [[], []]);
+  });
+
   test('is refreshed with every renewal, counted from its sending', () => {
     const driver = new Driver(l2).serve().pass(500);
     const sentAtMs = driver.nowMs;

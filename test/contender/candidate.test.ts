@@ -256,8 +256,21 @@ describe('a candidate that sees that the holder wants relief', () => {
 
   test('does not ask itself, where the Lease still names it', () => {
     const own = record({ holder: ME, transitions: 1 }, { relief: { ...RELIEF, term: term({ holder: ME, transitions: 1 }) } });
-    const driver = new Driver().standBy(own);
-    assert.deepEqual(driver.types(), ['read', 'acquire']);
+    const driver = new Driver().serve().pass(2_000).forget().answerRead(own);
+    assert.deepEqual(driver.all('ask'), []);
+    assert.equal(driver.all('acquire').length, 1);
+  });
+
+  test('does not take a term for its own that a person has written its name into, while another one may be serving', () => {
+    const driver = new Driver()
+      .standBy()
+      .forget()
+      .give({ type: 'lease-seen', sight: record({ holder: ME, resourceVersion: '101' }) });
+    driver.pass(2_999);
+    assert.deepEqual(driver.types(), []);
+    driver.give({ type: 'shutdown', reason: 'asked to end by SIGTERM' });
+    assert.equal(driver.role, 'stopped');
+    assert.deepEqual(driver.types(), ['stop'], 'nor does it release it');
   });
 
   test('does not ask while it is not healthy itself', () => {

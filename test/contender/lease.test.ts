@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { freedomOf, nodeOfIdentity, observe } from '../../agent/contender/lease.ts';
-import type { Freedom, LeaseSight, Observation } from '../../agent/contender/lease.ts';
+import type { Freedom, LeaseSight, Observation, Term } from '../../agent/contender/lease.ts';
 import { ME, neverHeld, OTHER, record, SETTINGS, term } from './driver.ts';
 
 /** What a candidate makes of the sights that it has, each at its instant. */
@@ -9,7 +9,7 @@ function freedomAfter(...sights: readonly (readonly [atMs: number, sight: LeaseS
   let observation: Observation | null = null;
   for (const [atMs, sight] of sights) observation = observe(observation, sight, { atMs, readSentAtMs: null });
   assert.ok(observation);
-  return freedomOf(observation, SETTINGS, false);
+  return freedomOf(observation, { settings: SETTINGS, ownTerm: null, isAlone: false });
 }
 
 describe('when a Lease may be taken', () => {
@@ -111,8 +111,13 @@ describe('when a Lease may be taken', () => {
     assert.deepEqual(freedomAfter([0, record()], [100, released], [200, neverHeld({ uid: 'uid-2' })]), { is: 'free' });
   });
 
-  test('one that still names this very process is free, because it knows that it has stopped serving', () => {
-    assert.deepEqual(freedomAfter([0, record({ holder: ME })]), { is: 'free' });
+  test('one that still is in a term of this very process is free, because it knows that it has stopped serving', () => {
+    const sight = record({ holder: ME });
+    const observation = observe(null, sight, { atMs: 0, readSentAtMs: null });
+    const freedomIn = (ownTerm: Term | null): Freedom => freedomOf(observation, { settings: SETTINGS, ownTerm, isAlone: true });
+    assert.deepEqual(freedomIn(term({ holder: ME })), { is: 'free' });
+    assert.deepEqual(freedomIn(term({ holder: ME, uid: '' })), { is: 'free' }, 'also one that it asked for with a creation');
+    for (const other of [null, term({ holder: ME, transitions: 6 })]) assert.equal(freedomIn(other).is, 'free-at');
   });
 
   test('one that another program has held and Leasehold never is not touched, however old it is', () => {

@@ -35,6 +35,22 @@ describe('a process that starts while the Lease names an earlier one of its node
     });
   }
 
+  test('takes nobody’s place that a person has only written into the Lease, while another one may be serving', () => {
+    const driver = started().alone().answerRead(record());
+    driver.give({ type: 'lease-seen', sight: record({ holder: PREDECESSOR, resourceVersion: '101' }) }).pass(2_999);
+    driver.give({ type: 'lease-seen', sight: record({ holder: PREDECESSOR, resourceVersion: '102', renewTime: 'later' }) });
+    driver.give({ type: 'lease-seen', sight: record({ holder: PREDECESSOR, resourceVersion: '103', uid: 'uid-2', transitions: 9 }) });
+    assert.deepEqual(driver.all('acquire'), []);
+  });
+
+  test('takes the place of one that it has seen acquire the Lease while it waited for that one’s end', () => {
+    const driver = started().give({ type: 'residence', residence: 'shared', reason: 'x' }).answerRead(record());
+    driver.give({ type: 'lease-seen', sight: record({ holder: PREDECESSOR, transitions: 8 }) });
+    driver.give({ type: 'lease-seen', sight: record({ holder: PREDECESSOR, transitions: 8, renewTime: 'later' }) });
+    assert.deepEqual(driver.all('acquire'), []);
+    assert.equal(driver.alone().all('acquire').length, 1);
+  });
+
   test('keeps on L2 what that one left bound, and refreshes it as soon as it holds', () => {
     const driver = started('l2').alone().answerRead(HELD_BY_PREDECESSOR);
     driver.looked(OURS).succeed('acquire');
