@@ -146,8 +146,9 @@ export class KernelLink implements Link {
     const index = this.#chosen.get(address.text);
     if (index === undefined) return false;
     const link = this.#link(index);
+    if (link === null) return false;
     const row = this.#rows(address, index).find((each) => this.#isOurs(each) && addressText(each.bytes) === address.text);
-    if (link === null || row === undefined) return false;
+    if (row === undefined) return false;
     this.#set(link, { ...address, prefixLength: row.prefixLength }, lifetimeS, NLM_F_REPLACE);
     return true;
   }
@@ -347,6 +348,8 @@ function explain(error: unknown, interfaceName: string): string {
       return 'the capability NET_ADMIN is missing';
     case 'EAGAIN':
       return 'it did not answer in time';
+    case 'EOVERFLOW':
+      return 'its answer has no end';
     default:
       return error.message;
   }

@@ -26,6 +26,7 @@ const NLMSG_DONE = 3;
 export const AF_UNSPEC = 0;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
+const ADDRESS_LENGTHS: Readonly<Record<number, number>> = { [AF_INET]: 4, [AF_INET6]: 16 };
 
 // Attributes of addresses.
 const IFA_ADDRESS = 1;
@@ -175,30 +176,30 @@ export function decodeMessages(datagram: Buffer): Message[] {
   return messages;
 }
 
-/** The error number of an acknowledgement (0 for success), or null for any other message. */
+/** The error number that an answer ends with (0 for success), or null for a message that ends none. */
 export function errorOf({ type, body }: Message): number | null {
-  if (type !== NLMSG_ERROR || body.length < 4) return null;
-  return Math.abs(body.readInt32LE(0));
+  if (type !== NLMSG_ERROR && type !== NLMSG_DONE) return null;
+  // A dump that fails after it has begun says so in its last message.
+  return body.length < 4 ? 0 : Math.max(0, -body.readInt32LE(0));
 }
 
-export function isDone({ type }: Message): boolean {
-  return type === NLMSG_DONE;
-}
-
-/** Reads an address from a message, or gives null for any other one. */
+/** Reads an IPv4 or IPv6 address from a message, or gives null for any other one: the kernel also lists other families. */
 export function decodeAddress({ type, body }: Message): AddressRow | null {
   if (type !== RTM_NEWADDR || body.length < 8) return null;
   const attributes = decodeAttributes(body.subarray(8));
   // On a point-to-point link IFA_ADDRESS is the peer; IPv6 has no IFA_LOCAL otherwise.
   const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);
-  if (bytes === undefined) return null;
+  const family = body.readUInt8(0);
+  const prefixLength = body.readUInt8(1);
+  const length = ADDRESS_LENGTHS[family];
+  if (bytes === undefined || bytes.length !== length || prefixLength > length * 8) return null;
   const cacheInfo = attributes.get(IFA_CACHEINFO);
   const validS = cacheInfo !== undefined && cacheInfo.length >= 8 ? cacheInfo.readUInt32LE(4) : INFINITE_LIFETIME;
   const label = attributes.get(IFA_LABEL);
   const flags = attributes.get(IFA_FLAGS);
   return {
-    family: body.readUInt8(0),
-    prefixLength: body.readUInt8(1),
+    family,
+    prefixLength,
     flags: flags !== undefined && flags.length >= 4 ? flags.readUInt32LE(0) : body.readUInt8(2),
     scope: body.readUInt8(3),
     interfaceIndex: body.readUInt32LE(4),
@@ -214,7 +215,7 @@ export function decodeLink({ type, body }: Message): LinkRow | null {
   if (type !== RTM_NEWLINK || body.length < 16) return null;
   const attributes = decodeAttributes(body.subarray(16));
   const name = attributes.get(IFLA_IFNAME);
-  if (name === undefined) return null;
+  if (name === undefined || text(name) === '') return null;
   const flags = body.readUInt32LE(8);
   const mac = attributes.get(IFLA_ADDRESS) ?? Buffer.alloc(0);
   return {

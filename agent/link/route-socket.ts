@@ -1,15 +1,20 @@
 /**
  * Requests to the kernel over one rtnetlink socket.
  *
- * Guarantees: a request returns with the kernel's complete answer or throws; a dump that the kernel marks as interrupted
- * is made again. Synchronous: the kernel has the answer ready when the request returns.
+ * Guarantees: a request returns with the kernel's complete answer or throws, and throws as well when the answer has no end; a
+ * dump that the kernel marks as interrupted is made again. Synchronous: the kernel has the answer ready when the request returns.
  */
+import { constants } from 'node:os';
 import { closeSocket, openRouteSocket, receive, sendTo, SystemError } from './libc.ts';
-import { decodeMessages, encodeMessage, errorOf, isDone, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST } from './netlink.ts';
+import { decodeMessages, encodeMessage, errorOf, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST } from './netlink.ts';
 import type { Message } from './netlink.ts';
 
 const BUFFER_LENGTH = 64 * 1024;
 const DUMP_TRIES = 3;
+/** Far more than the largest node has to list. The agent stands still while it receives, so this must end. */
+const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+/** What a datagram counts for at least, so that empty ones have an end, too. */
+const DATAGRAM_BYTES_MIN = 4 * 1024;
 
 /** The lowest seam: datagrams to and from the kernel. */
 export interface Datagrams {
@@ -61,21 +66,25 @@ export class RouteSocket {
     this.#datagrams.close();
   }
 
+  /** Everything that the kernel answers, with the message that ends it. */
   #exchange(type: number, flags: number, body: Buffer): Message[] {
     this.#sequence = (this.#sequence + 1) >>> 0;
     const sequence = this.#sequence;
     this.#datagrams.send(encodeMessage(type, flags, sequence, body));
     const answer: Message[] = [];
-    for (;;) {
+    for (let received = 0; received < ANSWER_BYTES_MAX;) {
       // The buffer is used again for the next datagram, so what is kept has to be copied.
-      for (const message of decodeMessages(Buffer.from(this.#datagrams.receive()))) {
+      const datagram = Buffer.from(this.#datagrams.receive());
+      received += Math.max(datagram.length, DATAGRAM_BYTES_MIN);
+      for (const message of decodeMessages(datagram)) {
         // The rest of an exchange that was broken off earlier.
         if (message.sequence !== sequence) continue;
-        const error = errorOf(message);
-        if (error === 0 || isDone(message)) return answer;
-        if (error !== null) throw new SystemError('rtnetlink', error);
         answer.push(message);
+        const error = errorOf(message);
+        if (error === 0) return answer;
+        if (error !== null) throw new SystemError('rtnetlink', error);
       }
     }
+    throw new SystemError('rtnetlink', constants.errno.EOVERFLOW);
   }
 }
