@@ -4,6 +4,8 @@
  * Guarantees: no function here throws; what is not there, or of another type, is undefined.
  */
 
+const MESSAGE_LENGTH_MAX = 500;
+
 /** Parses a text, or gives undefined where it is not JSON. */
 export function parseJson(text: string): unknown {
   try {
@@ -26,6 +28,11 @@ export function at(value: unknown, ...path: readonly string[]): unknown {
 export function stringAt(value: unknown, ...path: readonly string[]): string | undefined {
   const found = at(value, ...path);
   return typeof found === 'string' ? found : undefined;
+}
+
+/** What somebody else says to people, cut to a length that a log line is not the worse for. */
+export function messageAt(value: unknown, ...path: readonly string[]): string | undefined {
+  return stringAt(value, ...path)?.slice(0, MESSAGE_LENGTH_MAX);
 }
 
 /** A whole number that JSON carries exactly. */

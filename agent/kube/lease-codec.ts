@@ -8,7 +8,7 @@
 import type { V1Lease } from '@kubernetes/client-node';
 import type { MarkChanges } from '../contender/command.ts';
 import type { LeaseMarks, LeaseRecord, ReliefCause, Term } from '../contender/lease.ts';
-import { at, integerAt, listAt, parseJson, stringAt } from '../json.ts';
+import { at, integerAt, listAt, messageAt, parseJson, stringAt } from '../json.ts';
 import type { LeaseWrite } from '../ports.ts';
 
 const PREFIX = 'leasehold.dev/';
@@ -31,18 +31,22 @@ export function decodeLease(json: unknown): LeaseRecord | null {
   const uid = stringAt(json, 'metadata', 'uid');
   const resourceVersion = stringAt(json, 'metadata', 'resourceVersion');
   if (uid === undefined || resourceVersion === undefined) return null;
-  const seconds = integerAt(json, 'spec', 'leaseDurationSeconds');
   return {
     uid,
     resourceVersion,
     holder: stringAt(json, 'spec', 'holderIdentity') ?? '',
-    transitions: integerAt(json, 'spec', 'leaseTransitions') ?? 0,
+    transitions: Math.max(0, integerAt(json, 'spec', 'leaseTransitions') ?? 0),
     acquireTime: stringAt(json, 'spec', 'acquireTime') ?? null,
     renewTime: stringAt(json, 'spec', 'renewTime') ?? null,
-    durationMs: seconds === undefined ? null : seconds * 1_000,
+    durationMs: decodeDurationMs((integerAt(json, 'spec', 'leaseDurationSeconds') ?? 0) * 1_000),
     isOurs: bearsOurName(json),
     marks: decodeMarks(json),
   };
+}
+
+/** A duration that a candidate can wait for, or null. */
+function decodeDurationMs(ms: number): number | null {
+  return Number.isSafeInteger(ms) && ms > 0 ? ms : null;
 }
 
 function bearsOurName(json: unknown): boolean {
@@ -56,19 +60,19 @@ function decodeMarks(json: unknown): LeaseMarks {
   const relief = mark('relief');
   const ask = mark('ask');
   const durationTerm = decodeTerm(duration);
-  const durationMs = integerAt(duration, 'durationMs');
+  const durationMs = decodeDurationMs(integerAt(duration, 'durationMs') ?? 0);
   const reliefTerm = decodeTerm(relief);
   const cause = decodeCause(stringAt(relief, 'cause'));
   const askTerm = decodeTerm(ask);
   const by = stringAt(ask, 'by');
   const failed = listAt({ nodes: mark('claimFailed') }, 'nodes') ?? [];
   return {
-    duration: durationTerm === null || durationMs === undefined || durationMs <= 0 ? null : { term: durationTerm, durationMs },
+    duration: durationTerm === null || durationMs === null ? null : { term: durationTerm, durationMs },
     released: decodeTerm(mark('released')),
     relief:
       reliefTerm === null || cause === null
         ? null
-        : { term: reliefTerm, cause, reason: stringAt(relief, 'reason') ?? 'it gives no reason' },
+        : { term: reliefTerm, cause, reason: messageAt(relief, 'reason') ?? 'it gives no reason' },
     ask: askTerm === null || by === undefined ? null : { term: askTerm, by },
     claimFailed: failed.filter((node): node is string => typeof node === 'string'),
   };

@@ -7,7 +7,7 @@
 import type { LeaseTrouble, ReadOutcome, WriteOutcome } from '../contender/input.ts';
 import { asError } from '../clock.ts';
 import type { Clock } from '../clock.ts';
-import { listAt, parseJson, stringAt } from '../json.ts';
+import { listAt, messageAt, parseJson, stringAt } from '../json.ts';
 import type { LeaseStore, LeaseWrite } from '../ports.ts';
 import { decodeLease, encodeWrite } from './lease-codec.ts';
 import type { LeaseName } from './lease-codec.ts';
@@ -94,7 +94,7 @@ export class KubeLeaseStore implements LeaseStore {
   }
 
   #trouble(verb: string, answer: KubeAnswer): LeaseTrouble {
-    const said = stringAt(parseJson(answer.body), 'message') ?? 'no explanation';
+    const said = messageAt(parseJson(answer.body), 'message') ?? 'no explanation';
     const message = `${this.#what(verb)}: ${answer.status} ${said}${advice(answer.status, verb)}`;
     const { retryAfterMs } = answer;
     this.#observe(answer.status === 429 ? null : message);

@@ -8,7 +8,7 @@
 import { sleep } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import type { LeaseSight } from '../contender/lease.ts';
-import { at, integerAt, listAt, parseJson, stringAt } from '../json.ts';
+import { at, integerAt, listAt, messageAt, parseJson, stringAt } from '../json.ts';
 import type { LeaseWatch } from '../ports.ts';
 import { decodeLease } from './lease-codec.ts';
 import type { LeaseName } from './lease-codec.ts';
@@ -24,7 +24,7 @@ const SHORTEST_S = 300;
 const LONGEST_S = 600;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 10_000;
-/** A watch that lasted this long was a good one: the next may follow without a pause. */
+/** A watch that lasted this long was a good one: the next follows after the shortest pause. */
 const GOOD_MS = 5_000;
 
 export interface WatchEvents {
@@ -72,7 +72,7 @@ export class KubeLeaseWatch implements LeaseWatch {
       const isRefused = problem instanceof WatchTrouble && problem.isRefused;
       this.#setState({ stands: false, problem: problem?.message ?? 'the server has ended it', isRefused });
       const wasGood = this.#clock.nowMs() - startedAtMs >= GOOD_MS;
-      failures = problem === null || wasGood ? 0 : failures + 1;
+      failures = wasGood ? 0 : failures + 1;
       if (!signal.aborted) await this.#pause(failures);
     }
   }
@@ -113,9 +113,10 @@ export class KubeLeaseWatch implements LeaseWatch {
     const list = parseJson(answer.body);
     const items = listAt(list, 'items');
     if (items === undefined) throw new WatchTrouble('the list of Leases is not one');
+    const sight = items.length === 0 ? 'absent' : decodeLease(items[0]);
+    if (sight === null) throw new WatchTrouble('the list holds something that is no Lease');
     this.#resourceVersion = stringAt(list, 'metadata', 'resourceVersion') ?? null;
-    const record = items.length === 0 ? null : decodeLease(items[0]);
-    this.#events.onSight(record ?? 'absent');
+    this.#events.onSight(sight);
   }
 
   #onLine(line: string): void {
@@ -124,7 +125,7 @@ export class KubeLeaseWatch implements LeaseWatch {
     const object = at(event, 'object');
     if (type === 'ERROR') {
       this.#resourceVersion = null;
-      throw new WatchTrouble(`the server ended it: ${integerAt(object, 'code') ?? ''} ${stringAt(object, 'message') ?? 'no explanation'}`);
+      throw new WatchTrouble(`the server ended it: ${integerAt(object, 'code') ?? ''} ${messageAt(object, 'message') ?? 'no explanation'}`);
     }
     const resourceVersion = stringAt(object, 'metadata', 'resourceVersion');
     if (resourceVersion === undefined) throw new WatchTrouble('it carried something that is no event');
@@ -137,14 +138,14 @@ export class KubeLeaseWatch implements LeaseWatch {
   #onRefused(verb: string, answer: KubeAnswer): WatchTrouble {
     // 410: the server has forgotten that far back. Anything else that is refused may be about what was remembered, too.
     this.#resourceVersion = null;
-    const said = stringAt(parseJson(answer.body), 'message') ?? 'no explanation';
+    const said = messageAt(parseJson(answer.body), 'message') ?? 'no explanation';
     const { status } = answer;
     const what = `cannot ${verb} the Lease ${this.#lease.namespace}/${this.#lease.name}`;
     return new WatchTrouble(`${what}: ${status} ${said}${advice(status, verb)}`, status === 401 || status === 403);
   }
 
   async #pause(failures: number): Promise<void> {
-    const longestMs = failures === 0 ? FIRST_PAUSE_MS : Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 10));
+    const longestMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(Math.max(0, failures - 1), 10));
     try {
       await sleep(this.#clock, longestMs * (0.5 + this.#random() / 2), this.#attempt.signal);
     } catch {

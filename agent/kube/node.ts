@@ -4,7 +4,7 @@
  * Guarantees: reading a Node is optional; where it is not allowed, that is an answer and not an error.
  */
 import { asError } from '../clock.ts';
-import { parseJson, stringAt } from '../json.ts';
+import { messageAt, parseJson, stringAt } from '../json.ts';
 import type { KubeHttp } from './transport.ts';
 
 const TIMEOUT_MS = 2_000;
@@ -19,7 +19,7 @@ export async function readProviderId(http: KubeHttp, node: string, signal: Abort
     const answer = await http.request({ method: 'GET', path, timeoutMs: TIMEOUT_MS, signal });
     const json = parseJson(answer.body);
     if (answer.status !== 200) {
-      return { is: 'unknown', reason: `the Node ${node} cannot be read: ${answer.status} ${stringAt(json, 'message') ?? ''}`.trim() };
+      return { is: 'unknown', reason: `the Node ${node} cannot be read: ${answer.status} ${messageAt(json, 'message') ?? ''}`.trim() };
     }
     const value = stringAt(json, 'spec', 'providerID');
     return value === undefined || value === ''

@@ -89,16 +89,17 @@ export class KubeTransport implements KubeHttp {
   }
 
   async stream(call: KubeStream): Promise<KubeAnswer> {
-    const incoming = await this.#underDeadline(call, async (signal, progress) => {
-      return await answerTo(await this.#send({ method: 'GET', path: call.path }, signal, progress), progress);
+    const opened = await this.#underDeadline(call, async (signal, progress) => {
+      const incoming = await answerTo(await this.#send({ method: 'GET', path: call.path }, signal, progress), progress);
+      // Within the deadline, too: a refusal without end would otherwise keep its connection for ever.
+      return incoming.statusCode === 200 ? incoming : await collect(incoming);
     });
-    if (incoming.statusCode !== 200) {
-      const answer = await this.#underDeadline(call, () => collect(incoming));
-      if (answer.status === 401) this.#credentials.reload();
-      return answer;
+    if (!(opened instanceof http.IncomingMessage)) {
+      if (opened.status === 401) this.#credentials.reload();
+      return opened;
     }
     call.onOpen();
-    await this.#readLines(incoming, call);
+    await this.#readLines(opened, call);
     return { status: 200, retryAfterMs: null, body: '' };
   }
 

@@ -218,4 +218,27 @@ describe('a watch by the clock', () => {
       stop();
     }
   });
+
+  test('that ends as soon as it stands comes back at growing intervals, too', async () => {
+    const { http, clock, stop } = start();
+    for (let seconds = 0; seconds < 600; seconds += 1) {
+      http.streams.at(-1)?.end({ status: 200, retryAfterMs: null, body: '' });
+      await clock.advance(100);
+    }
+    assert.ok(http.streams.length >= 8 && http.streams.length <= 24, `${http.streams.length} watches in a minute`);
+    stop();
+  });
+
+  test('whose list holds something that is no Lease does not show that there is none', async () => {
+    const sights: LeaseSight[] = [];
+    const http = new ScriptedHttp();
+    http.request = (): Promise<KubeAnswer> => Promise.resolve({ status: 200, retryAfterMs: null, body: '{"items":[{"kind":"Lease"}]}' });
+    const clock = new ManualClock();
+    const ending = new AbortController();
+    const events = { onSight: (sight: LeaseSight): void => void sights.push(sight), onState: (): void => undefined };
+    void new KubeLeaseWatch(http, NAME, clock, () => 0, events).run(ending.signal);
+    await clock.advance(1_000);
+    ending.abort();
+    assert.deepEqual(sights, []);
+  });
 });

@@ -29,6 +29,12 @@ after(() => rmSync(folder, { recursive: true }));
 beforeEach(async () => {
   streams = [];
   server = await new HttpStandIn(({ path }, response) => {
+    if (path === '/refused') {
+      response.writeHead(500);
+      response.flushHeaders();
+      streams.push(response);
+      return null;
+    }
     if (path !== '/stream') return { status: 200, body: {} };
     response.writeHead(200);
     response.flushHeaders();
@@ -132,5 +138,11 @@ describe('a stream', () => {
     await eventually('it is open', () => streams.length === 1);
     streams[0]?.write('x'.repeat(2 * 1024 * 1024));
     await assert.rejects(ended, /longer than a Lease can be/);
+  });
+
+  test('that is refused in an answer without end leaves no connection behind', async () => {
+    const call = { path: '/refused', timeoutMs: 100, idleMs: 1_000, signal: never, onOpen: () => undefined, onLine: () => undefined };
+    await assert.rejects(transport.stream(call), kind('unknown'));
+    await eventually('the connection is closed', () => streams[0]?.destroyed === true);
   });
 });
