@@ -101,6 +101,7 @@ describe('a watch on a real socket', () => {
   });
 
   test('says that it stands, and what a person can do when it is refused', async () => {
+    await eventually('it is told', () => states.length > 0);
     assert.deepEqual(states, [{ stands: true, problem: '', isRefused: false }]);
     api.tokens.set('agent-token', { may: (verb) => verb !== 'watch' });
     api.cutWatches();
