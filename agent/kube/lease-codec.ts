@@ -55,7 +55,10 @@ function bearsOurName(json: unknown): boolean {
 }
 
 function decodeMarks(json: unknown): LeaseMarks {
-  const mark = (name: keyof LeaseMarks): unknown => parseJson(stringAt(json, 'metadata', 'annotations', ANNOTATIONS[name]) ?? '');
+  const mark = (name: keyof LeaseMarks): unknown => {
+    const text = stringAt(json, 'metadata', 'annotations', ANNOTATIONS[name]);
+    return text === undefined ? undefined : parseJson(text);
+  };
   const duration = mark('duration');
   const relief = mark('relief');
   const ask = mark('ask');
