@@ -138,6 +138,8 @@ export class KubeTransport implements KubeHttp {
     progress: Progress,
   ): Promise<http.ClientRequest> {
     const access = await this.#credentials.access();
+    // Called off in the meantime: a request made now would still open a connection, which nobody would close.
+    if (signal.aborted) throw asError(signal.reason);
     const payload = body === undefined ? undefined : Buffer.from(body);
     const { server } = access;
     const isHttps = server.protocol === 'https:';
