@@ -40,6 +40,8 @@ export class ControlPlane {
   readonly ca: string;
   /** May do everything. */
   readonly admin: KubeAdmin;
+  /** The administrator's token. */
+  readonly adminToken: string;
   readonly #options: ControlPlaneOptions;
   readonly #flags: readonly string[];
   readonly #etcd: ChildProcess;
@@ -53,6 +55,7 @@ export class ControlPlane {
     this.#options = options;
     this.ca = start.ca;
     this.url = start.url;
+    this.adminToken = start.adminToken;
     this.admin = new KubeAdmin({ url: start.url, ca: start.ca, token: start.adminToken });
     this.#flags = start.flags;
     this.#etcd = start.etcd;

@@ -71,6 +71,8 @@ export interface KubeModelOptions {
 interface Watcher {
   readonly key: string | null;
   readonly namespace: string;
+  /** It is told of what comes after this version, even if that is still a long way off. */
+  readonly from: number;
   readonly send: (line: string) => void;
   readonly wantsBookmarks: boolean;
 }
@@ -178,7 +180,9 @@ export class KubeModel {
     if (namespace === undefined) return failure(404, 'NotFound', 'the server could not find the requested resource');
     if (name === undefined) {
       if (verb === 'create') return this.#post(namespace, parse(request.body));
-      return isWatch ? this.#watch(namespace, selected ?? null, url.searchParams) : this.#list(namespace, selected ?? null);
+      return isWatch
+        ? this.#watch(namespace, selected ?? null, url.searchParams)
+        : this.#list(namespace, selected ?? null, url.searchParams);
     }
     switch (verb) {
       case 'get':
@@ -201,7 +205,8 @@ export class KubeModel {
     const permissions = this.tokens.get(token);
     if (permissions === undefined) return failure(401, 'Unauthorized', 'Unauthorized');
     if (permissions.may(verb, resource, name)) return null;
-    return failure(403, 'Forbidden', `${resource} "${name}" is forbidden: User "agent" cannot ${verb} resource "${resource}"`);
+    const message = `${resource} "${name}" is forbidden: User "agent" cannot ${verb} resource "${resource}"`;
+    return failure(403, 'Forbidden', message, name === '' ? {} : { name });
   }
 
   #node(name: string): Answer {
@@ -215,7 +220,14 @@ export class KubeModel {
     return lease === undefined ? notFound('leases', name) : { status: 200, body: lease };
   }
 
-  #list(namespace: string, name: string | null): Answer {
+  #list(namespace: string, name: string | null, query: URLSearchParams): Answer {
+    const from = Number(query.get('resourceVersion') ?? '0');
+    if (from > this.#version) {
+      return failure(504, 'Timeout', `Too large resource version: ${from}, current: ${this.#version}`, {
+        causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
+        retryAfterSeconds: 1,
+      });
+    }
     const items = [...this.#leases.values()].filter(
       ({ metadata }) => metadata.namespace === namespace && (name === null || metadata.name === name),
     );
@@ -227,14 +239,13 @@ export class KubeModel {
     const from = Number(query.get('resourceVersion') ?? '0');
     if (!Number.isInteger(from))
       return failure(500, 'InternalError', `strconv.ParseUint: parsing "${query.get('resourceVersion') ?? ''}": invalid syntax`);
-    if (from > this.#version) return failure(504, 'Timeout', `Too large resource version: ${from}, current: ${this.#version}`);
     const key = name === null ? null : `${namespace}/${name}`;
     if (from !== 0 && from < this.#oldestVersion) {
       const object = failure(410, 'Expired', `too old resource version: ${from} (${this.#oldestVersion})`).body;
       return { is: 'watch', endsAfterMs: 0, open: (send) => (send(JSON.stringify({ type: 'ERROR', object })), () => undefined) };
     }
     const open = (send: (line: string) => void): (() => void) => {
-      const watcher: Watcher = { key, namespace, send, wantsBookmarks: query.get('allowWatchBookmarks') === 'true' };
+      const watcher: Watcher = { key, namespace, from, send, wantsBookmarks: query.get('allowWatchBookmarks') === 'true' };
       if (from === 0) {
         for (const object of this.#leases.values()) if (isFor(watcher, object)) sendEvent(send, 'ADDED', object);
       } else {
@@ -251,7 +262,7 @@ export class KubeModel {
     if (body === null) return badRequest('the object provided is unrecognized');
     const metadata = (body['metadata'] ?? {}) as Json;
     const name = typeof metadata['name'] === 'string' ? metadata['name'] : '';
-    const problem = timeProblem(body);
+    const problem = timeProblem(body) ?? integerProblem(body) ?? annotationProblem(body);
     if (problem !== null) return badRequest(problem);
     if (metadata['resourceVersion'] !== undefined && metadata['resourceVersion'] !== '') {
       return failure(500, 'InternalError', 'resourceVersion should not be set on objects to be created');
@@ -268,7 +279,7 @@ export class KubeModel {
 
   #put(namespace: string, name: string, body: Json | null): Answer {
     if (body === null) return badRequest('the object provided is unrecognized');
-    const problem = timeProblem(body) ?? integerProblem(body);
+    const problem = timeProblem(body) ?? integerProblem(body) ?? annotationProblem(body);
     if (problem !== null) return badRequest(problem);
     const lease = normalized(body, namespace, name);
     const stored = this.#leases.get(`${namespace}/${name}`);
@@ -304,8 +315,8 @@ export class KubeModel {
     const stored = this.#leases.get(`${namespace}/${name}`);
     if (stored === undefined) return notFound('leases', name);
     const merged = mergePatch(stored as unknown as Json, patch) as Json;
-    const problem = timeProblem(merged) ?? integerProblem(merged);
-    if (problem !== null) return invalid(name, 'patch', `Invalid value: ${problem}`);
+    const problem = timeProblem(merged) ?? integerProblem(merged) ?? annotationProblem(merged);
+    if (problem !== null) return invalidPatch(problem);
     const lease = normalized(merged, namespace, name);
     if (lease.metadata.resourceVersion !== stored.metadata.resourceVersion) return conflict(name);
     if (lease.metadata.uid !== stored.metadata.uid)
@@ -345,7 +356,7 @@ export class KubeModel {
   #record(type: Event['type'], object: StoredLease): void {
     const key = `${object.metadata.namespace}/${object.metadata.name}`;
     this.#history.push({ type, version: this.#version, key, object });
-    for (const watcher of this.#watchers) if (isFor(watcher, object)) sendEvent(watcher.send, type, object);
+    for (const watcher of this.#watchers) if (this.#version > watcher.from && isFor(watcher, object)) sendEvent(watcher.send, type, object);
   }
 }
 
@@ -440,10 +451,20 @@ function integerProblem(body: Json): string | null {
   const spec = (body['spec'] ?? {}) as Json;
   for (const name of ['leaseDurationSeconds', 'leaseTransitions']) {
     const value = spec[name];
-    if (value !== undefined && value !== null && !Number.isInteger(value))
+    if (value !== undefined && value !== null && !isInt32(value))
       return `json: cannot unmarshal into Go struct field LeaseSpec.spec.${name} of type int32`;
   }
   return null;
+}
+
+function isInt32(value: JsonValue): boolean {
+  return typeof value === 'number' && (value | 0) === value;
+}
+
+function annotationProblem(body: Json): string | null {
+  const annotations = ((body['metadata'] ?? {}) as Json)['annotations'] ?? {};
+  const isText = Object.values(annotations).every((value) => typeof value === 'string');
+  return isText ? null : 'json: cannot unmarshal into Go struct field ObjectMeta.metadata.annotations of type string';
 }
 
 function invalidSpec(name: string, { spec }: StoredLease): Answer | null {
@@ -484,6 +505,13 @@ function invalid(name: string, field: string, message: string): Answer {
     group: 'coordination.k8s.io',
     kind: 'Lease',
     causes: [{ reason: 'FieldValueInvalid', message, field }],
+  });
+}
+
+/** A patch that makes no Lease is refused before anybody asks which Lease it was for. */
+function invalidPatch(problem: string): Answer {
+  return failure(422, 'Invalid', ` "" is invalid: patch: Invalid value: ${problem}`, {
+    causes: [{ reason: 'FieldValueInvalid', message: `Invalid value: ${problem}`, field: 'patch' }],
   });
 }
 
