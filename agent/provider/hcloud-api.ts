@@ -6,7 +6,7 @@
  */
 import { sleep } from '../clock.ts';
 import type { Clock } from '../clock.ts';
-import { at, integerAt, listAt, parseJson, stringAt } from '../json.ts';
+import { at, integerAt, listAt, messageAt, parseJson, stringAt } from '../json.ts';
 import type { ClaimTerms } from '../ports.ts';
 import type { Secret } from '../secret.ts';
 import { ClaimWithdrawn, ProviderError } from './error.ts';
@@ -17,6 +17,9 @@ import type { ProviderAnswer, ProviderHttp } from './http.ts';
 const READ_TIMEOUT_MS = 2_000;
 const WRITE_TIMEOUT_MS = 5_000;
 const PAGE_LENGTH = 50;
+const PAGES_MAX = 100;
+/** How many wrong fields are named for people. */
+const FIELDS_MAX = 5;
 /** An action takes a second or two, so it is asked about often at first: clients wait for its end. */
 const ACTION_POLL_FIRST_MS = 100;
 const ACTION_POLL_OFTEN_FOR_MS = 3_000;
@@ -79,16 +82,20 @@ export class HcloudApi {
     this.#clock = clock;
   }
 
-  /** Every item of a list, over all its pages. Throws ProviderError. */
-  async list(path: string, field: string, signal: AbortSignal): Promise<unknown[]> {
-    const items: unknown[] = [];
-    for (let page: number | undefined = 1; page !== undefined;) {
+  /** Every item of a list that can be read, over all its pages. Throws ProviderError, also when the pages have no end. */
+  async list<Item>(path: string, field: string, read: (json: unknown) => Item | null, signal: AbortSignal): Promise<Item[]> {
+    const items: Item[] = [];
+    for (let page = 1, pages = 1; pages <= PAGES_MAX; pages += 1) {
       const answer = await this.#call('GET', `${path}${path.includes('?') ? '&' : '?'}per_page=${PAGE_LENGTH}&page=${page}`, signal);
-      items.push(...(listAt(answer, field) ?? []));
+      for (const json of listAt(answer, field) ?? []) {
+        const item = read(json);
+        if (item !== null) items.push(item);
+      }
       const next = integerAt(answer, 'meta', 'pagination', 'next_page');
-      page = next !== undefined && next > page ? next : undefined;
+      if (next === undefined || next <= page) return items;
+      page = next;
     }
-    return items;
+    throw new ProviderError('unavailable', `GET ${path}: the list has more than ${PAGES_MAX} pages`);
   }
 
   async get(path: string, signal: AbortSignal): Promise<unknown> {
@@ -116,7 +123,9 @@ export class HcloudApi {
       await sleep(this.#clock, pauseMs, signal);
       if (this.#clock.nowMs() > oftenUntilMs) pauseMs = Math.min(ACTION_POLL_MAX_MS, pauseMs * ACTION_POLL_GROWTH);
       const answer = await this.#call('GET', `/actions/${action.id}`, signal);
-      current = parseAction(at(answer, 'action')) ?? current;
+      const read = parseAction(at(answer, 'action'));
+      // What is said of another action says nothing about this one.
+      if (read?.id === action.id) current = read;
     }
     return current;
   }
@@ -153,22 +162,23 @@ export function parseAction(json: unknown): HcloudAction | null {
   const id = integerAt(json, 'id');
   const status = stringAt(json, 'status');
   if (id === undefined || (status !== 'running' && status !== 'success' && status !== 'error')) return null;
-  const said = [stringAt(json, 'error', 'code'), stringAt(json, 'error', 'message')].filter((part) => part !== undefined);
-  return { id, status, command: stringAt(json, 'command') ?? 'unnamed', error: said.length === 0 ? null : said.join(': ') };
+  const said = [messageAt(json, 'error', 'code'), messageAt(json, 'error', 'message')].filter((part) => part !== undefined);
+  return { id, status, command: messageAt(json, 'command') ?? 'unnamed', error: said.length === 0 ? null : said.join(': ') };
 }
 
 function toError(what: string, answer: ProviderAnswer, body: unknown, wallMs: number): ProviderError {
-  const named = stringAt(body, 'error', 'code');
+  const named = messageAt(body, 'error', 'code');
   const code = CODES[named ?? ''] ?? codeOfStatus(answer.status, what.startsWith('POST'));
-  const said = stringAt(body, 'error', 'message');
+  const said = messageAt(body, 'error', 'message');
   const fields = (listAt(body, 'error', 'details', 'fields') ?? [])
-    .map((field) => stringAt(field, 'name'))
+    .slice(0, FIELDS_MAX)
+    .map((field) => messageAt(field, 'name'))
     .filter((name) => name !== undefined);
   const parts = [
     `${what}: ${answer.status} ${named ?? ''}`.trim(),
     said,
     fields.length > 0 ? `wrong fields: ${fields.join(', ')}` : undefined,
-    stringAt(body, 'error', 'details', 'announcement'),
+    messageAt(body, 'error', 'details', 'announcement'),
     ADVICE[named ?? ''],
   ];
   const message = parts.filter((part) => part !== undefined && part !== '').join('; ');

@@ -4,11 +4,11 @@
  * Guarantees: looks before it writes, writes only while it may, waits for the action's end and believes nothing but the
  * owner read back. It never unassigns an address that it does not assign again right after.
  */
-import ipaddr from 'ipaddr.js';
+import { contains, parseAddress } from '../address.ts';
 import { asError } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import type { ClaimOutcome, Owner } from '../contender/input.ts';
-import { at, integerAt, stringAt } from '../json.ts';
+import { at, integerAt, messageAt } from '../json.ts';
 import type { ClaimTerms, Provider, ProviderReadiness } from '../ports.ts';
 import { claimWithRetries } from './claim.ts';
 import { ProviderError } from './error.ts';
@@ -116,14 +116,14 @@ export class HcloudFloatingIp implements Provider {
   }
 
   async #runningActions(id: number, signal: AbortSignal): Promise<HcloudAction[]> {
-    const actions = await this.#api.list(`/floating_ips/${id}/actions?status=running`, 'actions', signal);
-    return actions.map(parseAction).filter((action): action is HcloudAction => action?.status === 'running');
+    const actions = await this.#api.list(`/floating_ips/${id}/actions?status=running`, 'actions', parseAction, signal);
+    return actions.filter(({ status }) => status === 'running');
   }
 
   async #read(id: number, signal: AbortSignal): Promise<FloatingIp> {
     try {
       const found = parseFloatingIp(at(await this.#api.get(`/floating_ips/${id}`, signal), 'floating_ip'));
-      if (found !== null) return found;
+      if (found?.id === id) return found;
       throw new ProviderError('unavailable', `GET /floating_ips/${id}: the answer is not a floating IP`);
     } catch (error) {
       // The floating IP may have been deleted and made anew: look it up again next time.
@@ -153,8 +153,7 @@ export class HcloudFloatingIp implements Provider {
   }
 
   async #listFloatingIps(signal: AbortSignal): Promise<FloatingIp[]> {
-    const all = await this.#api.list('/floating_ips', 'floating_ips', signal);
-    return all.map(parseFloatingIp).filter((each) => each !== null);
+    return await this.#api.list('/floating_ips', 'floating_ips', parseFloatingIp, signal);
   }
 
   async #inTurn(id: number, work: () => Promise<void>): Promise<void> {
@@ -170,20 +169,17 @@ export class HcloudFloatingIp implements Provider {
 
 function parseFloatingIp(json: unknown): FloatingIp | null {
   const id = integerAt(json, 'id');
-  const ip = stringAt(json, 'ip');
-  if (id === undefined || ip === undefined) return null;
-  return { id, ip, name: stringAt(json, 'name') ?? '', server: integerAt(json, 'server') ?? null, isBlocked: at(json, 'blocked') === true };
+  const ip = messageAt(json, 'ip');
+  const server = integerAt(json, 'server') ?? null;
+  // An owner that cannot be read is not the same as none.
+  if (id === undefined || ip === undefined || (server === null && at(json, 'server') !== null)) return null;
+  return { id, ip, name: messageAt(json, 'name') ?? '', server, isBlocked: at(json, 'blocked') === true };
 }
 
 /** Whether a floating IP as the API writes it (`198.51.100.77`, `2001:db8:7:9::/64`) covers an address. */
 export function covers(floatingIp: string, address: string): boolean {
-  const [network = '', length] = floatingIp.split('/');
-  if (!ipaddr.isValid(network) || !ipaddr.isValid(address)) return false;
-  const parsed = ipaddr.parse(address);
-  const range = ipaddr.parse(network);
-  if (parsed.kind() !== range.kind()) return false;
-  const bits = length === undefined ? (range.kind() === 'ipv4' ? 32 : 128) : Number(length);
-  return Number.isInteger(bits) && parsed.match(range, bits);
+  const [range, wanted] = [parseAddress(floatingIp), parseAddress(address)];
+  return range !== null && wanted !== null && contains(range.bytes, range.prefixLength, wanted.bytes);
 }
 
 function serverName(server: number | null): string {

@@ -61,7 +61,7 @@ describe('an answer without a code of the API’s own', () => {
 
 test('a list whose pages never end is read no further than they go on', async () => {
   answer = { status: 200, body: { things: [1], meta: { pagination: { next_page: 2 } } } };
-  assert.deepEqual(await api.list('/things', 'things', never), [1, 1]);
+  assert.deepEqual(await api.list('/things', 'things', (thing) => thing, never), [1, 1]);
 });
 
 describe('no answer', () => {
