@@ -90,7 +90,7 @@ export const addressList: Format<readonly Address[]> = {
     const parts = splitList(raw);
     const addresses = parts.map((part) => ({ part, address: parseAddress(part) }));
     const bad = addresses.filter(({ address }) => address === null || isUnusable(address));
-    if (bad.length > 0) return { problem: `${bad.map(({ part }) => part).join(', ')} cannot be a failover IP` };
+    if (bad.length > 0) return { problem: `${bad.map(({ part }) => withoutSecrets(part)).join(', ')} cannot be a failover IP` };
     const networks = addresses.filter(({ address }) => address !== null && isNetwork(address));
     if (networks.length > 0)
       return { problem: `${networks.map(({ part }) => part).join(', ')} is a network: name one address in it, such as 2001:db8::1` };
@@ -143,4 +143,11 @@ export function splitList(raw: string): string[] {
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '');
+}
+
+/** A URL, or what was meant to be one, without what may be a credential: everything before an @, and every query. */
+export function withoutSecrets(url: string): string {
+  const [from, to] = [url.indexOf('//'), url.lastIndexOf('@')];
+  const anonymous = from !== -1 && from < to ? `${url.slice(0, from)}//…${url.slice(to)}` : url;
+  return anonymous.replace(/\?[^#]*/s, '?…');
 }

@@ -2,7 +2,7 @@
  * How one probe of PROBES is written: a URL, with its own settings in the fragment.
  */
 import type { ProbeQuestion } from '../probe/probe.ts';
-import { duration, positiveInteger, splitList } from './formats.ts';
+import { duration, positiveInteger, splitList, withoutSecrets } from './formats.ts';
 import type { Format } from './formats.ts';
 
 /** One probe as written; what it leaves out comes from PROBE_INTERVAL and the like. */
@@ -32,11 +32,6 @@ export const probeList: Format<readonly ProbeText[]> = {
     return { value: probes.flatMap((probe) => ('problem' in probe ? [] : [probe])) };
   },
 };
-
-/** A URL, or what was meant to be one, without what may be a credential: everything before an @, and every query. */
-export function withoutSecrets(url: string): string {
-  return url.replace(/\/\/.*@/s, '//…@').replace(/\?[^#]*/s, '?…');
-}
 
 /** Reads one probe, or says what is wrong with it. */
 export function parseProbeText(text: string): ProbeText | { readonly problem: string } {

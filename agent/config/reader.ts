@@ -7,7 +7,7 @@
 import convict from 'convict';
 import { asError } from '../clock.ts';
 import { Secret } from '../secret.ts';
-import { withoutSecrets } from './probe-text.ts';
+import { withoutSecrets } from './formats.ts';
 import { SCHEMA } from './schema.ts';
 import type { SettingDefinition, SettingName } from './schema.ts';
 
