@@ -158,10 +158,13 @@ export class HcloudModel {
   }
 
   #write(command: string, floatingIp: FloatingIp, request: HcloudRequest): Answer {
+    if (request.method !== 'POST') return failure(405, 'method_not_allowed', 'this method is not allowed here');
     if (this.#isLocked(floatingIp)) return failure(423, 'locked', 'the floating IP is locked by another action');
     if (command === 'unassign') return this.#accept('unassign_floating_ip', floatingIp, null, request);
     if (command !== 'assign') return failure(404, 'not_found', 'not found');
-    const server: unknown = (parse(request.body) as { server?: unknown } | null)?.server;
+    const body = parse(request.body);
+    if (body === undefined) return failure(400, 'json_error', 'the body is not JSON');
+    const server: unknown = (body as { server?: unknown } | null)?.server;
     if (!Number.isInteger(server) || !this.#options.servers.includes(server as number)) {
       return failure(422, 'invalid_input', 'invalid input in field server', {
         fields: [{ name: 'server', messages: ['server not found'] }],
@@ -313,6 +316,6 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    return null;
+    return undefined;
   }
 }

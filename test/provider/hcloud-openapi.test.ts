@@ -1,0 +1,177 @@
+/**
+ * Our requests to the Hetzner Cloud API, and its stand-in's answers to them, against the API's own OpenAPI document.
+ *
+ * The document is no part of this repository: it lies beside it, in `../shared/openapi`, where it can be had.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Ajv } from 'ajv';
+import { at, listAt, stringAt } from '../../agent/json.ts';
+import { HcloudApi } from '../../agent/provider/hcloud-api.ts';
+import { HcloudFloatingIp } from '../../agent/provider/hcloud-floating-ip.ts';
+import { HcloudServerId } from '../../agent/provider/hcloud-server-id.ts';
+import { createProviderHttp } from '../../agent/provider/http.ts';
+import type { ProviderAnswer, ProviderCall } from '../../agent/provider/http.ts';
+import { Secret } from '../../agent/secret.ts';
+import { HcloudStandIn } from '../support/hcloud-api.ts';
+import { OUTBOUND } from '../support/outbound.ts';
+import { REAL_CLOCK } from '../support/real-clock.ts';
+
+const DOCUMENT = fileURLToPath(new URL('../../../shared/openapi/hetzner-cloud-hcloud.json', import.meta.url));
+const IP = '198.51.100.77';
+const SIX = '2001:db8:7:9::1';
+const ME = 9_100_202;
+const OTHER = 9_100_201;
+const never = new AbortController().signal;
+
+/** The document, with `nullable` said in JSON Schema's own words where it stands without a type. */
+function load(): unknown {
+  return JSON.parse(readFileSync(DOCUMENT, 'utf8'), (_, value: unknown) => {
+    if (at(value, 'nullable') !== true || at(value, 'allOf') === undefined) return value;
+    return { anyOf: [{ enum: [null] }, { allOf: at(value, 'allOf') }] };
+  });
+}
+
+/** Checks exchanges against the document. */
+class Contract {
+  readonly #document = load();
+  readonly #ajv = new Ajv({ strict: false, validateFormats: false });
+
+  constructor() {
+    this.#ajv.addSchema(this.#document as object, 'hcloud');
+  }
+
+  check({ method, url, json }: Pick<ProviderCall, 'method' | 'url' | 'json'>, { status, body }: ProviderAnswer): void {
+    const { pathname, searchParams } = new URL(url);
+    const path = pathname.replace(/^\/v1/, '');
+    const what = `${method} ${path}: ${status}`;
+    const paths = Object.keys(at(this.#document, 'paths') as object);
+    const template =
+      paths.find((each) => new RegExp(`^${each.replaceAll(/\{\w+\}/g, '\\d+')}$`).test(path)) ?? assert.fail(`${what}: no such path`);
+    const place = ['paths', template, method.toLowerCase()];
+    const operation = at(this.#document, ...place) ?? assert.fail(`${what}: no such operation`);
+    const parameters = (listAt(operation, 'parameters') ?? []).filter((parameter) => stringAt(parameter, 'in') === 'query');
+    for (const [name, value] of searchParams) {
+      const index = (listAt(operation, 'parameters') ?? []).indexOf(parameters.find((parameter) => stringAt(parameter, 'name') === name));
+      assert.ok(index >= 0, `${what}: no such parameter: ${name}`);
+      const schema = at((listAt(operation, 'parameters') ?? [])[index], 'schema');
+      const typed = stringAt(schema, 'type') === 'integer' ? Number(value) : stringAt(schema, 'type') === 'array' ? [value] : value;
+      this.#valid([...place, 'parameters', String(index), 'schema'], typed, `${what}: ${name}`);
+    }
+    const isBodyWanted = at(operation, 'requestBody') !== undefined;
+    if (isBodyWanted) this.#valid([...place, 'requestBody', 'content', 'application/json', 'schema'], json, `${what}: the request`);
+    const responses = at(operation, 'responses') as object;
+    const key =
+      [String(status), `${Math.floor(status / 100)}xx`].find((each) => Object.hasOwn(responses, each)) ??
+      assert.fail(`${what}: not documented`);
+    this.#valid([...place, 'responses', key, 'content', 'application/json', 'schema'], JSON.parse(body), `${what}: the answer`);
+  }
+
+  #valid(place: readonly string[], value: unknown, what: string): void {
+    const pointer = place.map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/');
+    const validate = this.#ajv.getSchema(`hcloud#/${pointer}`) ?? assert.fail(`${what}: no schema`);
+    assert.ok(validate(value), `${what}: ${this.#ajv.errorsText(validate.errors)}: ${JSON.stringify(value)}`);
+  }
+}
+
+describe('the OpenAPI document of Hetzner Cloud', { skip: existsSync(DOCUMENT) ? false : 'it is not beside this repository' }, () => {
+  let contract: Contract;
+  let hcloud: HcloudStandIn;
+  let checked: string[];
+
+  before(() => {
+    contract = new Contract();
+  });
+  after(() => assert.ok(checked.length > 0));
+  beforeEach(async () => {
+    checked = [];
+    hcloud = await HcloudStandIn.start({
+      floatingIps: [
+        { id: 1, ip: IP, server: OTHER },
+        { id: 2, ip: '2001:db8:7:9::/64', blocked: true },
+      ],
+      servers: [ME, OTHER],
+      actionMs: 20,
+    });
+  });
+  afterEach(() => hcloud.close());
+
+  /** Sends requests as the agent does, and checks each with its answer. */
+  async function http(call: ProviderCall): Promise<ProviderAnswer> {
+    const answer = await createProviderHttp(REAL_CLOCK, OUTBOUND)(call);
+    contract.check(call, answer);
+    checked.push(`${call.method} ${new URL(call.url).pathname.replace('/v1', '')} ${answer.status}`);
+    return answer;
+  }
+
+  function provider(token = 'hcloud-token', address = IP): HcloudFloatingIp {
+    const sources = { configured: ME, metadataEndpoint: 'http://x', providerId: () => Promise.reject(new Error('not asked')) };
+    const api = new HcloudApi(http, hcloud.endpoint, new Secret(() => token), REAL_CLOCK);
+    return new HcloudFloatingIp(api, new HcloudServerId(http, sources), [address], REAL_CLOCK);
+  }
+
+  const claim = async (from = provider(), address = IP): Promise<string> => {
+    const outcome = await from.claim(address, { signal: never, isFirst: true, mayWrite: () => true });
+    return outcome.is;
+  };
+
+  test('knows every request of a claim, and every answer to it', async () => {
+    assert.equal((await provider().prepare(never)).is, 'ready');
+    assert.equal(await claim(), 'confirmed');
+    assert.equal(await claim(provider('hcloud-token', SIX), SIX), 'confirmed');
+    assert.ok(checked.includes('POST /floating_ips/1/actions/assign 201'));
+    assert.ok(checked.includes('GET /actions/880000000 200'));
+  });
+
+  test('knows an action that fails', async () => {
+    hcloud.actionsEnd = 'error';
+    const api = new HcloudApi(http, hcloud.endpoint, new Secret(() => 'hcloud-token'), REAL_CLOCK);
+    const act = api.act('/floating_ips/1/actions/assign', { server: ME }, { signal: never, mayWrite: () => true });
+    await assert.rejects(act, /action_failed/);
+  });
+
+  test('knows how an address is taken away before it is given', async () => {
+    const api = new HcloudApi(http, hcloud.endpoint, new Secret(() => 'hcloud-token'), REAL_CLOCK);
+    await api.act('/floating_ips/1/actions/unassign', {}, { signal: never, mayWrite: () => true });
+    assert.equal(hcloud.ownerOf(IP), null);
+    assert.deepEqual(await provider().owner(IP, never), { is: 'nobody' });
+  });
+
+  for (const [what, status, provoke] of [
+    ['a token that is not known', 401, (): Promise<unknown> => ask('GET', '/floating_ips', 'wrong')],
+    ['a token that may only read', 401, (): Promise<unknown> => ask('POST', '/floating_ips/1/actions/assign', 'reader', { server: ME })],
+    ['a floating IP that does not exist', 404, (): Promise<unknown> => ask('GET', '/floating_ips/99')],
+    [
+      'a server that does not exist',
+      422,
+      (): Promise<unknown> => ask('POST', '/floating_ips/1/actions/assign', 'hcloud-token', { server: 7 }),
+    ],
+    ['an action that does not exist', 404, (): Promise<unknown> => ask('GET', '/actions/5')],
+    ['too many requests', 429, (): Promise<unknown> => ((hcloud.remaining = 1), ask('GET', '/floating_ips'))],
+    [
+      'an address that is locked',
+      423,
+      (): Promise<unknown> => (hcloud.beginAssign(1, ME), ask('POST', '/floating_ips/1/actions/unassign', 'hcloud-token', {})),
+    ],
+  ] as const) {
+    test(`knows the answer to ${what}`, async () => {
+      hcloud.tokens.set('reader', 'read-only');
+      await provoke();
+      assert.ok(checked[0]?.endsWith(` ${status}`), checked[0]);
+    });
+  }
+
+  async function ask(method: 'GET' | 'POST', path: string, token = 'hcloud-token', json?: Record<string, unknown>): Promise<unknown> {
+    const headers = { authorization: `Bearer ${token}` };
+    return await http({
+      method,
+      url: hcloud.endpoint + path,
+      headers,
+      timeoutMs: 5_000,
+      signal: never,
+      ...(json === undefined ? {} : { json }),
+    });
+  }
+});
