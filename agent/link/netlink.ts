@@ -192,7 +192,8 @@ export function decodeAddress({ type, body }: Message): AddressRow | null {
   const family = body.readUInt8(0);
   const prefixLength = body.readUInt8(1);
   const length = ADDRESS_LENGTHS[family];
-  if (bytes === undefined || bytes.length !== length || prefixLength > length * 8) return null;
+  const interfaceIndex = body.readInt32LE(4);
+  if (bytes === undefined || bytes.length !== length || prefixLength > length * 8 || interfaceIndex < 1) return null;
   const cacheInfo = attributes.get(IFA_CACHEINFO);
   const validS = cacheInfo !== undefined && cacheInfo.length >= 8 ? cacheInfo.readUInt32LE(4) : INFINITE_LIFETIME;
   const label = attributes.get(IFA_LABEL);
@@ -202,7 +203,7 @@ export function decodeAddress({ type, body }: Message): AddressRow | null {
     prefixLength,
     flags: flags !== undefined && flags.length >= 4 ? flags.readUInt32LE(0) : body.readUInt8(2),
     scope: body.readUInt8(3),
-    interfaceIndex: body.readUInt32LE(4),
+    interfaceIndex,
     bytes,
     label: label === undefined ? null : text(label),
     protocol: attributes.get(IFA_PROTO)?.at(0) ?? null,
@@ -215,11 +216,12 @@ export function decodeLink({ type, body }: Message): LinkRow | null {
   if (type !== RTM_NEWLINK || body.length < 16) return null;
   const attributes = decodeAttributes(body.subarray(16));
   const name = attributes.get(IFLA_IFNAME);
-  if (name === undefined || text(name) === '') return null;
+  const index = body.readInt32LE(4);
+  if (name === undefined || text(name) === '' || index < 1) return null;
   const flags = body.readUInt32LE(8);
   const mac = attributes.get(IFLA_ADDRESS) ?? Buffer.alloc(0);
   return {
-    index: body.readInt32LE(4),
+    index,
     name: text(name),
     mac: [...mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':'),
     isUp: (flags & IFF_UP) !== 0,

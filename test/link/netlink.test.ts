@@ -32,6 +32,12 @@ describe('an address that the kernel lists', () => {
     assert.equal(decodeAddress(message(MCTP, 0, 1)), null);
   });
 
+  test('on an interface that cannot exist is passed over', () => {
+    const { body, ...rest } = message(AF_INET, 32, 4);
+    body.writeUInt32LE(0x80000000, 4);
+    assert.equal(decodeAddress({ ...rest, body }), null);
+  });
+
   test('that is longer than its family allows, or its prefix longer than it is, makes no sense', () => {
     assert.equal(decodeAddress(message(AF_INET, 32, 16)), null);
     assert.equal(decodeAddress(message(AF_INET, 33, 4)), null);

@@ -164,7 +164,7 @@ export class HcloudModel {
     if (command !== 'assign') return failure(404, 'not_found', 'not found');
     const body = parse(request.body);
     if (body === undefined) return failure(400, 'json_error', 'the body is not JSON');
-    const server: unknown = (body as { server?: unknown } | null)?.server;
+    const { server } = (body ?? {}) as { readonly server?: unknown };
     if (!Number.isInteger(server) || !this.#options.servers.includes(server as number)) {
       return failure(422, 'invalid_input', 'invalid input in field server', {
         fields: [{ name: 'server', messages: ['server not found'] }],
