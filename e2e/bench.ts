@@ -11,6 +11,7 @@ import { buildAgent } from '../scripts/build.ts';
 import { monotonicMs } from '../test/support/monotonic.ts';
 import { NamespaceNode } from '../test/support/namespace-lab.ts';
 import { findNamespaces, isInside, runInside } from '../test/support/namespaces.ts';
+import { StandInLeases } from './lab/leases.ts';
 import { NamespaceStage } from './lab/namespace-stage.ts';
 import { findOutages, totalOutageMs } from './lab/outage.ts';
 import { isSettled, raiseCurtain, servedBy, until } from './lab/stage.ts';
@@ -23,14 +24,16 @@ const STEADY_MS = 60_000;
 /** A kernel tick: the unit of the processor times in /proc. */
 const TICK_MS = 10;
 
+type BenchStage = NamespaceStage<StandInLeases>;
+
 interface Fault {
   readonly name: string;
   /** What clients may be without an answer for, in milliseconds. */
   readonly targetMs: number;
   /** Does it, and ends when another node serves. Returns more to measure, by name, in milliseconds. */
-  readonly strike: (stage: NamespaceStage, holder: string) => Promise<Readonly<Record<string, number>>>;
+  readonly strike: (stage: BenchStage, holder: string) => Promise<Readonly<Record<string, number>>>;
   /** Undoes it. */
-  readonly mend: (stage: NamespaceStage, node: string) => Promise<void> | void;
+  readonly mend: (stage: BenchStage, node: string) => Promise<void> | void;
 }
 
 interface Measured {
@@ -44,18 +47,18 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 const say = (text = ''): void => void process.stdout.write(`${text}\n`);
 
 /** Waits until another node serves. */
-const hasMoved = (stage: NamespaceStage, from: string): Promise<void> =>
+const hasMoved = (stage: BenchStage, from: string): Promise<void> =>
   until('another node serves', () => servedBy(stage) !== from && servedBy(stage) === stage.holder());
 
 /** How long the address stays on a node that nobody tidies up. */
-async function leftoverMs(stage: NamespaceStage, node: string): Promise<number> {
+async function leftoverMs(stage: BenchStage, node: string): Promise<number> {
   const sinceMs = monotonicMs();
   await until('the leftover is gone', () => !stage.boundOn().includes(node), 60_000);
   return monotonicMs() - sinceMs;
 }
 
 /** A node whose service comes back. A new agent, because one that has just failed stands back, longer each time. */
-async function recover(stage: NamespaceStage, node: string): Promise<void> {
+async function recover(stage: BenchStage, node: string): Promise<void> {
   await stage.startService(node);
   await stage.stopAgent(node);
   stage.startAgent(node);
@@ -112,8 +115,8 @@ const FAULTS: readonly Fault[] = [
       await pause(Math.random() * RHYTHM_MS);
       stage.startAgent(holder);
       // Any node may win, the restarted one included; what matters is that one serves under a new term.
-      const transitions = stage.kube.lease()?.spec.leaseTransitions ?? 0;
-      await until('a new term has begun', () => (stage.kube.lease()?.spec.leaseTransitions ?? 0) > transitions);
+      const transitions = stage.transitions();
+      await until('a new term has begun', () => stage.transitions() > transitions);
       await until('everything has settled', () => isSettled(stage), 60_000);
       return {};
     },
@@ -153,7 +156,7 @@ const FAULTS: readonly Fault[] = [
   },
 ];
 
-async function measureFault(stage: NamespaceStage, fault: Fault, runs: number): Promise<Measured> {
+async function measureFault(stage: BenchStage, fault: Fault, runs: number): Promise<Measured> {
   const outageMs: number[] = [];
   const extra: Record<string, number[]> = {};
   for (let run = 0; run < runs; run += 1) {
@@ -180,7 +183,7 @@ async function measureFault(stage: NamespaceStage, fault: Fault, runs: number): 
 }
 
 /** With every node unhealthy one of them still holds. */
-async function measureAllUnhealthy(stage: NamespaceStage): Promise<number> {
+async function measureAllUnhealthy(stage: BenchStage): Promise<number> {
   for (const node of stage.nodes) await stage.stopService(node, 'refuse');
   let holders = 0;
   let samples = 0;
@@ -207,10 +210,10 @@ interface Cost {
   readonly processor: number;
 }
 
-async function measureSteady(stage: NamespaceStage): Promise<Steady> {
+async function measureSteady(stage: BenchStage): Promise<Steady> {
   const pids = new Map(stage.nodes.map((node) => [node, stage.agent(node)?.pid ?? 0]));
   const before = new Map([...pids].map(([node, pid]) => [node, processorMs(pid)]));
-  const [apiBefore, providerBefore] = [stage.kube.http.exchanges.length, stage.hcloud.http.exchanges.length];
+  const [apiBefore, providerBefore] = [stage.leases.kube.http.exchanges.length, stage.hcloud.http.exchanges.length];
   const startedAtMs = monotonicMs();
   await pause(STEADY_MS);
   const minutes = (monotonicMs() - startedAtMs) / 60_000;
@@ -220,7 +223,7 @@ async function measureSteady(stage: NamespaceStage): Promise<Steady> {
   });
   const holder = stage.holder() ?? '';
   return {
-    apiRequestsPerMinute: (stage.kube.http.exchanges.length - apiBefore) / minutes,
+    apiRequestsPerMinute: (stage.leases.kube.http.exchanges.length - apiBefore) / minutes,
     providerRequestsPerMinute: (stage.hcloud.http.exchanges.length - providerBefore) / minutes,
     holder: cost(holder),
     candidates: stage.nodes.filter((node) => node !== holder).map(cost),
@@ -228,7 +231,7 @@ async function measureSteady(stage: NamespaceStage): Promise<Steady> {
 }
 
 /** How long an agent takes from its start until it stands by, ready to contend. */
-async function measureStart(stage: NamespaceStage, runs: number): Promise<number[]> {
+async function measureStart(stage: BenchStage, runs: number): Promise<number[]> {
   const times: number[] = [];
   for (let run = 0; run < runs; run += 1) {
     const node = stage.nodes.find((each) => each !== stage.holder()) ?? '';
@@ -285,7 +288,7 @@ function shown(ms: readonly number[]): string {
 
 async function bench(options: { readonly runs: number; readonly only: string; readonly json: string | undefined }): Promise<number> {
   const bundle = await buildAgent('/run/leasehold-bench');
-  const stage = await NamespaceStage.open({ bundle, actionMs: ACTION_MS });
+  const stage = await NamespaceStage.open({ bundle, actionMs: ACTION_MS }, (onLease) => StandInLeases.open(onLease));
   await raiseCurtain(stage);
   say(
     `Default settings, a provider that takes ${ACTION_MS / 1_000} s for an assignment, a connection every 20 ms; median (minimum–maximum) of ${options.runs}.`,

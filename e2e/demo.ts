@@ -11,6 +11,7 @@ import { buildAgent } from '../scripts/build.ts';
 import { monotonicMs } from '../test/support/monotonic.ts';
 import { findNamespaces, isInside, runInside } from '../test/support/namespaces.ts';
 import type { Attempt } from './lab/client.ts';
+import { StandInLeases } from './lab/leases.ts';
 import { MemoryStage } from './lab/memory-stage.ts';
 import { NamespaceStage } from './lab/namespace-stage.ts';
 import { findOutages, totalOutageMs } from './lab/outage.ts';
@@ -79,7 +80,8 @@ async function main(): Promise<number> {
 }
 
 async function openStage(dist: string): Promise<Stage> {
-  if (isInside()) return await NamespaceStage.open({ bundle: await buildAgent(dist), actionMs: ACTION_MS });
+  if (isInside())
+    return await NamespaceStage.open({ bundle: await buildAgent(dist), actionMs: ACTION_MS }, (onLease) => StandInLeases.open(onLease));
   const entry = fileURLToPath(new URL('./lab/memory-agent.ts', import.meta.url));
   return await MemoryStage.open({ bundle: await buildAgent(dist, entry), actionMs: ACTION_MS });
 }

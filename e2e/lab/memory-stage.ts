@@ -68,7 +68,11 @@ export class MemoryStage implements Stage {
   }
 
   static async open(options: MemoryStageOptions): Promise<MemoryStage> {
-    const watcher = new Watcher({ leaseDurationMs: 3_000, renewDeadlineMs: 2_000, providerTimeoutMs: 30_000 }, monotonicMs);
+    const watcher = new Watcher({
+      timings: { leaseDurationMs: 3_000, renewDeadlineMs: 2_000, providerTimeoutMs: 30_000 },
+      kind: 'routed',
+      nowMs: monotonicMs,
+    });
     const names = ['node-a', 'node-b', 'node-c'];
     const kube = await KubeApi.start();
     kube.onStored = (lease) => watcher.onLease(lease);
@@ -220,7 +224,9 @@ export class MemoryStage implements Stage {
   /** What a client behind the router would find, and what must never be. */
   #look(): void {
     const bound = this.#bound();
-    this.#watcher.onSample(bound);
+    // Everything is in this process: it is all looked at in one instant.
+    const cutOff = this.#places.filter(({ isCut }) => isCut).map(({ name }) => name);
+    this.#watcher.onSample({ bound, owner: this.owner(), cutOff, isAtOnce: true });
     const owner = this.#places.find(({ name }) => name === this.owner());
     const isAnswered =
       owner !== undefined && !owner.isCut && !owner.isHanging && owner.service !== null && bound.some(({ node }) => node === owner.name);

@@ -1,9 +1,9 @@
 /**
  * Three nodes, a router and a client in network namespaces of their own.
  *
- * Guarantees: this process's own namespace is the router, where the stand-ins listen and the floating IP's route follows
- * the provider's state. The nodes hang on one bridge; the client sits behind the router. Agents, services and the client
- * are real processes. Run it inside namespaces of its own (see namespaces.ts): it leaves the tidying to them.
+ * Guarantees: this process's own namespace is the router, where the APIs are served and, in the routed topology, the
+ * floating IP's route follows the provider's state. Agents, services and the client are real processes. Run it inside
+ * namespaces of its own (see namespaces.ts): it leaves the tidying to them, unless it is closed.
  */
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -13,37 +13,26 @@ import { nodeOfIdentity } from '../../agent/contender/lease.ts';
 import { decodeAddress, RTM_GETADDR } from '../../agent/link/netlink.ts';
 import { openDatagrams, RouteSocket } from '../../agent/link/route-socket.ts';
 import { HcloudStandIn } from '../../test/support/hcloud-api.ts';
-import { KubeApi } from '../../test/support/kube-api.ts';
 import { inNamespace } from '../../test/support/inside-namespace.ts';
 import { AgentProcess, entryPoint } from '../../test/support/agent-process.ts';
 import type { Attempt } from './client.ts';
 import { monotonicMs } from '../../test/support/monotonic.ts';
-import { ip, spawnIn } from '../../test/support/namespaces.ts';
+import { spawnIn } from '../../test/support/namespaces.ts';
+import { holderOf } from './leases.ts';
+import type { Leases, OnLease } from './leases.ts';
+import { API_IPS, buildNetwork, cutOff, cutPath, mendPath, placeOf, PLACES, reconnect, removeNetwork, routeTo } from './network.ts';
+import type { Api, Topology } from './network.ts';
 import { FLOATING_IP } from './stage.ts';
 import type { Stage } from './stage.ts';
 import { Watcher } from './watcher.ts';
-import type { Bound } from './watcher.ts';
+import type { Bound, Sample } from './watcher.ts';
 
 const FLOATING_IP_ID = 310_077;
-const ROUTER_IP = '10.77.0.1';
 const CLIENT_INTERVAL_MS = 20;
 const SAMPLE_MS = 50;
 const FILES = '/run/leasehold-lab';
-
-interface NodePlace {
-  readonly name: string;
-  readonly ip: string;
-  readonly server: number;
-  /** Its end of the cable at the bridge. */
-  readonly port: string;
-}
-
-const PLACES: readonly NodePlace[] = ['a', 'b', 'c'].map((letter, index) => ({
-  name: `node-${letter}`,
-  ip: `10.77.0.${11 + index}`,
-  server: 9_100_201 + index,
-  port: `port-${letter}`,
-}));
+/** Where the status of an agent is served, and of a second one on the same node. */
+const PORTS = { first: 9_808, second: 9_809 } as const;
 
 export interface LabOptions {
   readonly bundle: string;
@@ -52,44 +41,60 @@ export interface LabOptions {
   /** Settings for every agent, beyond what the lab needs. */
   readonly env?: Readonly<Record<string, string>>;
   readonly providerTimeoutMs?: number;
+  readonly topology?: Topology;
+  /** How often the client opens a connection. */
+  readonly clientIntervalMs?: number;
+  /** How often everything is looked at. */
+  readonly sampleMs?: number;
 }
 
-export class NamespaceStage implements Stage {
+export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   readonly nodes = PLACES.map(({ name }) => name);
   readonly attempts: Attempt[] = [];
-  readonly kube: KubeApi;
+  readonly leases: LeaseApi;
   readonly hcloud: HcloudStandIn;
+  readonly watcher: Watcher;
   readonly #options: LabOptions;
-  readonly #watcher: Watcher;
   readonly #agents = new Map<string, AgentProcess>();
   readonly #services = new Map<string, ChildProcess>();
   readonly #sockets = new Map<string, RouteSocket>();
   readonly #sampler: NodeJS.Timeout;
+  /** Nodes that cannot ask the provider. */
+  readonly #isolated = new Set<string>();
+  /** Agents that run beside those of the nodes. */
+  readonly #others: AgentProcess[] = [];
   #client: ChildProcess | null = null;
   #isClosed = false;
 
-  private constructor(options: LabOptions, kube: KubeApi, hcloud: HcloudStandIn, watcher: Watcher) {
+  private constructor(options: LabOptions, leases: LeaseApi, hcloud: HcloudStandIn, watcher: Watcher) {
     this.#options = options;
-    this.kube = kube;
+    this.leases = leases;
     this.hcloud = hcloud;
-    this.#watcher = watcher;
+    this.watcher = watcher;
     for (const { name } of PLACES)
       this.#sockets.set(
         name,
         inNamespace(name, () => new RouteSocket(openDatagrams())),
       );
-    this.#sampler = setInterval(() => this.#watcher.onSample(this.#bound()), SAMPLE_MS);
+    this.#sampler = setInterval(() => this.watcher.onSample(this.#sample()), options.sampleMs ?? SAMPLE_MS);
   }
 
-  /** Builds the network and starts the stand-ins, the local services and the client. No agent runs yet. */
-  static async open(options: LabOptions): Promise<NamespaceStage> {
-    buildNetwork();
-    const watcher = new Watcher(
-      { leaseDurationMs: 3_000, renewDeadlineMs: 2_000, providerTimeoutMs: options.providerTimeoutMs ?? 30_000 },
-      monotonicMs,
-    );
-    const kube = await KubeApi.start({ host: ROUTER_IP });
-    kube.onStored = (lease) => watcher.onLease(lease);
+  /** Builds the network, opens the Lease API, and starts the provider, the local services and the client. No agent runs yet. */
+  static async open<LeaseApi extends Leases>(
+    options: LabOptions,
+    openLeases: (onLease: OnLease) => Promise<LeaseApi>,
+  ): Promise<NamespaceStage<LeaseApi>> {
+    const kind = options.topology ?? 'routed';
+    buildNetwork(kind);
+    // The stage is what the Lease API tells, and what it is asked through.
+    let leases: LeaseApi | null = null;
+    const watcher = new Watcher({
+      timings: { leaseDurationMs: 3_000, renewDeadlineMs: 2_000, providerTimeoutMs: options.providerTimeoutMs ?? 30_000 },
+      kind,
+      nowMs: monotonicMs,
+      caughtUp: async () => await leases?.caughtUp(),
+    });
+    leases = await openLeases((lease) => watcher.onLease(lease));
     const hcloud = await HcloudStandIn.start(
       {
         floatingIps: [{ id: FLOATING_IP_ID, ip: FLOATING_IP }],
@@ -98,24 +103,27 @@ export class NamespaceStage implements Stage {
         onOwner: (_, server) => routeTo(server),
         onAccepted: ({ from }) => watcher.onProviderWrite(PLACES.find((place) => place.ip === from)?.name ?? from),
       },
-      ROUTER_IP,
+      API_IPS.provider,
     );
     for (const { ip: address, server } of PLACES) hcloud.serverBySource.set(address, server);
-    kube.create();
     mkdirSync(FILES, { recursive: true });
-    writeFileSync(`${FILES}/kubeconfig`, kube.kubeconfig());
-    const stage = new NamespaceStage(options, kube, hcloud, watcher);
+    writeFileSync(`${FILES}/kubeconfig`, leases.kubeconfig);
+    const stage = new NamespaceStage(options, leases, hcloud, watcher);
     await Promise.all(stage.nodes.map((node) => stage.startService(node)));
     stage.#startClient();
     return stage;
   }
 
+  get topology(): Topology {
+    return this.#options.topology ?? 'routed';
+  }
+
   get violations(): readonly string[] {
-    return this.#watcher.violations;
+    return this.watcher.violations;
   }
 
   get samples(): number {
-    return this.#watcher.samples;
+    return this.watcher.samples;
   }
 
   agent(node: string): AgentProcess | undefined {
@@ -123,8 +131,14 @@ export class NamespaceStage implements Stage {
   }
 
   startAgent(node: string): void {
-    const child = spawnIn(node, entryPoint(this.#options.bundle), { env: this.#environmentOf(node), stdio: ['ignore', 'pipe', 'inherit'] });
-    this.#agents.set(node, new AgentProcess(node, child));
+    this.#agents.set(node, this.#spawnAgent(node, 'first'));
+  }
+
+  /** Starts one more agent beside the one that runs on a node, as a slip of the hand would. */
+  startSecondAgent(node: string): AgentProcess {
+    const agent = this.#spawnAgent(node, 'second');
+    this.#others.push(agent);
+    return agent;
   }
 
   async stopAgent(node: string): Promise<number | string> {
@@ -172,31 +186,55 @@ export class NamespaceStage implements Stage {
     await ended;
   }
 
+  /** Lets a local service tell its prober that it is ill, or well again, while it goes on serving clients. */
+  feign(node: string, health: 'ill' | 'well'): void {
+    this.#services.get(node)?.send(health);
+  }
+
   cutOff(node: string): void {
-    ip(`link set ${placeOf(node).port} nomaster`);
+    cutOff(node);
+    this.#isolated.add(node);
   }
 
   reconnect(node: string): void {
-    ip(`link set ${placeOf(node).port} master br0`);
+    reconnect(node);
+    this.#isolated.delete(node);
+  }
+
+  /** Loses every packet between a node and one API. */
+  cutPath(node: string, api: Api): void {
+    cutPath(node, api);
+    if (api === 'provider') this.#isolated.add(node);
+  }
+
+  mendPath(node: string, api: Api): void {
+    mendPath(node, api);
+    if (api === 'provider') this.#isolated.delete(node);
   }
 
   holder(): string | null {
-    const identity = this.kube.lease()?.spec.holderIdentity ?? '';
+    const identity = holderOf(this.leases.lease());
     return identity === '' ? null : nodeOfIdentity(identity);
   }
 
+  /** The number of the present or the last term. */
+  transitions(): number {
+    return this.leases.lease()?.spec.leaseTransitions ?? 0;
+  }
+
   owner(): string | null {
+    if (this.topology === 'l2') return this.boundOn()[0] ?? null;
     const server = this.hcloud.ownerOf(FLOATING_IP);
     return PLACES.find((place) => place.server === server)?.name ?? null;
   }
 
   boundOn(): string[] {
-    return this.#bound().map(({ node }) => node);
+    return this.nodes.filter((node) => this.#boundOn(node).length > 0);
   }
 
   async role(node: string): Promise<string | null> {
     try {
-      const response = await fetch(`http://${placeOf(node).ip}:9808/status`, { signal: AbortSignal.timeout(1_000) });
+      const response = await fetch(`http://${placeOf(node).ip}:${PORTS.first}/status`, { signal: AbortSignal.timeout(1_000) });
       return ((await response.json()) as { role: string }).role;
     } catch {
       return null;
@@ -208,32 +246,55 @@ export class NamespaceStage implements Stage {
     this.#isClosed = true;
     clearInterval(this.#sampler);
     this.#client?.kill('SIGKILL');
-    for (const agent of this.#agents.values()) if (agent.isRunning) agent.signal('SIGKILL');
+    for (const agent of [...this.#agents.values(), ...this.#others]) if (agent.isRunning) agent.signal('SIGKILL');
     for (const child of this.#services.values()) child.kill('SIGKILL');
     for (const socket of this.#sockets.values()) socket.close();
-    await Promise.all([this.kube.close(), this.hcloud.close()]);
+    await Promise.all([this.leases.close(), this.hcloud.close()]);
+    removeNetwork();
   }
 
-  #bound(): Bound[] {
+  #sample(): Sample {
+    const bound = this.nodes.flatMap((node) => this.#boundOn(node));
+    const [first] = bound;
+    const cutOff = [...this.#isolated];
+    return {
+      bound,
+      owner: this.owner(),
+      cutOff,
+      isAtOnce: first !== undefined && bound.length > 1 && this.#boundOn(first.node).length > 0,
+    };
+  }
+
+  /** The address on one node, if it is there. */
+  #boundOn(node: string): Bound[] {
     if (this.#isClosed) return [];
-    return this.nodes.flatMap((node) => {
-      const rows = this.#sockets.get(node)?.dump(RTM_GETADDR, Buffer.alloc(8)).map(decodeAddress) ?? [];
-      const row = rows.find((each) => each !== null && addressText(each.bytes) === FLOATING_IP) ?? null;
-      return row === null ? [] : [{ node, remainingMs: row.validS * 1_000 }];
-    });
+    const rows = this.#sockets.get(node)?.dump(RTM_GETADDR, Buffer.alloc(8)).map(decodeAddress) ?? [];
+    const row = rows.find((each) => each !== null && addressText(each.bytes) === FLOATING_IP) ?? null;
+    return row === null ? [] : [{ node, remainingMs: row.validS * 1_000 }];
+  }
+
+  #spawnAgent(node: string, which: keyof typeof PORTS): AgentProcess {
+    const env = { ...this.#environmentOf(node), LISTEN: `${placeOf(node).ip}:${PORTS[which]}` };
+    return new AgentProcess(node, spawnIn(node, entryPoint(this.#options.bundle), { env, stdio: ['ignore', 'pipe', 'inherit'] }));
   }
 
   #environmentOf(node: string): Record<string, string> {
+    const provider: Record<string, string> =
+      this.topology === 'l2'
+        ? { PROVIDER: 'none' }
+        : {
+            PROVIDER: 'hcloud-floating-ip',
+            HCLOUD_TOKEN: 'hcloud-token',
+            HCLOUD_ENDPOINT: this.hcloud.endpoint,
+            HCLOUD_METADATA_ENDPOINT: this.hcloud.metadataEndpoint,
+          };
     return {
       NODE_NAME: node,
       KUBECONFIG: `${FILES}/kubeconfig`,
+      LEASE_NAMESPACE: this.leases.namespace,
       ADDRESSES: FLOATING_IP,
-      PROVIDER: 'hcloud-floating-ip',
-      HCLOUD_TOKEN: 'hcloud-token',
-      HCLOUD_ENDPOINT: this.hcloud.endpoint,
-      HCLOUD_METADATA_ENDPOINT: this.hcloud.metadataEndpoint,
+      ...provider,
       PROBES: 'http://127.0.0.1/',
-      LISTEN: `${placeOf(node).ip}:9808`,
       ...(this.#options.providerTimeoutMs === undefined ? {} : { PROVIDER_TIMEOUT: `${this.#options.providerTimeoutMs}ms` }),
       ...this.#options.env,
     };
@@ -241,7 +302,7 @@ export class NamespaceStage implements Stage {
 
   #startClient(): void {
     const script = fileURLToPath(new URL('./client.ts', import.meta.url));
-    const command = [process.execPath, script, FLOATING_IP, String(CLIENT_INTERVAL_MS)];
+    const command = [process.execPath, script, FLOATING_IP, String(this.#options.clientIntervalMs ?? CLIENT_INTERVAL_MS)];
     this.#client = spawnIn('client', command, { env: {}, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#client.on('message', (attempt: Attempt) => this.attempts.push(attempt));
   }
@@ -251,43 +312,4 @@ export class NamespaceStage implements Stage {
     if (agent?.isRunning !== true) throw new Error(`no agent runs on ${node}`);
     return agent;
   }
-}
-
-function buildNetwork(): void {
-  // An address of its own: a bridge takes that of a port otherwise, and a frame from that port, cut off, would still be ours.
-  ip('link add br0 address 02:00:00:00:77:01 type bridge');
-  ip(`addr add ${ROUTER_IP}/24 dev br0`);
-  ip('link set br0 up');
-  for (const { name, ip: address, port } of PLACES) {
-    ip(`netns add ${name}`);
-    ip(`link add ${port} type veth peer name eth0 netns ${name}`);
-    ip(`link set ${port} master br0`);
-    ip(`link set ${port} up`);
-    ip(`-n ${name} link set lo up`);
-    ip(`-n ${name} addr add ${address}/24 dev eth0`);
-    ip(`-n ${name} link set eth0 up`);
-    ip(`-n ${name} route add default via ${ROUTER_IP}`);
-  }
-  ip('netns add client');
-  ip('link add to-client type veth peer name eth0 netns client');
-  ip('addr add 192.0.2.1/24 dev to-client');
-  ip('link set to-client up');
-  ip('-n client link set lo up');
-  ip('-n client addr add 192.0.2.2/24 dev eth0');
-  ip('-n client link set eth0 up');
-  ip('-n client route add default via 192.0.2.1');
-  writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
-}
-
-/** What the provider's routers do: traffic for the floating IP goes to one server. */
-function routeTo(server: number | null): void {
-  const place = PLACES.find((each) => each.server === server);
-  if (place === undefined) ip(`route del ${FLOATING_IP}/32`);
-  else ip(`route replace ${FLOATING_IP}/32 via ${place.ip} dev br0`);
-}
-
-function placeOf(node: string): NodePlace {
-  const place = PLACES.find(({ name }) => name === node);
-  if (place === undefined) throw new Error(`there is no ${node}`);
-  return place;
 }

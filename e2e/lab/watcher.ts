@@ -1,18 +1,33 @@
 /**
  * Watches what must never be, whatever is done to the agents.
  *
- * Finds every write to the provider that was accepted from a node outside its tenure, and every address that is bound, or
- * will be by its kernel lifetime, for longer after its node's tenure than a linger or a lifetime may last. Tenures are
- * those that the Lease stand-in saw begin and end, so it knows nothing from the agents themselves.
+ * Finds every write to the provider that was accepted from a node outside its tenure; where nobody arbitrates, two nodes that
+ * have the address at once; and every address that is bound, or will be by its kernel lifetime, for longer after its node's
+ * tenure than a linger or a lifetime may last. Tenures are those that the Lease API tells of, so it knows nothing from the
+ * agents themselves.
+ *
+ * A real API tells of a Lease after it was stored. So whatever looks wrong is judged again once everything has been told that
+ * was stored before; what is still wrong then, is. A write that came before its writer's own term by less than that, or
+ * after a tenure by less than the slack, is not found.
  */
+import { ANNOTATIONS } from '../../agent/kube/lease-codec.ts';
 import { nodeOfIdentity } from '../../agent/contender/lease.ts';
 import { LIFETIME_LATENESS_MS, LIFETIME_MARGIN_MS } from '../../agent/contender/settings.ts';
-import type { StoredLease } from '../../test/support/kube-api.ts';
+import { holderOf } from './leases.ts';
+import type { SeenLease } from './leases.ts';
 
 export interface Timings {
   readonly leaseDurationMs: number;
   readonly renewDeadlineMs: number;
   readonly providerTimeoutMs: number;
+}
+
+export interface WatcherOptions {
+  readonly timings: Timings;
+  readonly kind: 'routed' | 'l2';
+  readonly nowMs: () => number;
+  /** Resolves when every Lease has been told that was stored before this was asked. */
+  readonly caughtUp?: () => Promise<void>;
 }
 
 /** The address on one node. */
@@ -22,73 +37,148 @@ export interface Bound {
   readonly remainingMs: number;
 }
 
+/** One look at every node. */
+export interface Sample {
+  readonly bound: readonly Bound[];
+  /** The node that the provider routes the address to. */
+  readonly owner: string | null;
+  /** Nodes that cannot ask the provider, and so may go on believing what it said last. */
+  readonly cutOff: readonly string[];
+  /** Whether the first node of several was looked at again and still had the address: then they had it at once. */
+  readonly isAtOnce: boolean;
+}
+
+interface Tenure {
+  readonly node: string;
+  readonly identity: string;
+  readonly transitions: number;
+  renewTime: string;
+  renewedAtMs: number;
+  /** When its holder was seen to have released, or another agent to have taken over. */
+  endedAtMs: number | null;
+}
+
 /** What travels between an agent and the stand-ins takes no longer than this. */
 const SLACK_MS = 50;
 
 export class Watcher {
   readonly violations: string[] = [];
   samples = 0;
+  readonly #options: WatcherOptions;
   readonly #reported = new Set<string>();
-  readonly #timings: Timings;
-  readonly #nowMs: () => number;
-  #holder: { readonly node: string; readonly identity: string; readonly renewedAtMs: number; readonly renewTime: string } | null = null;
-  /** The latest instant of each node's tenures. */
-  readonly #heldUntilMs = new Map<string, number>();
+  /** What will be judged again. */
+  readonly #doubted = new Set<string>();
+  readonly #tenures: Tenure[] = [];
+  /** Until when each node has had the address with nothing that it could see against it, though the API was silent. */
+  readonly #heldOverUntilMs = new Map<string, number>();
+  #mostAtOnce = 0;
 
-  constructor(timings: Timings, nowMs: () => number) {
-    this.#timings = timings;
-    this.#nowMs = nowMs;
+  constructor(options: WatcherOptions) {
+    this.#options = options;
   }
 
-  /** Takes in a Lease as it was just stored. */
-  onLease({ spec }: StoredLease): void {
-    const identity = spec.holderIdentity ?? '';
-    const nowMs = this.#nowMs();
-    this.#noteTenure(nowMs);
-    if (identity === '') {
-      this.#holder = null;
-    } else if (this.#holder?.identity !== identity || this.#holder.renewTime !== spec.renewTime) {
-      this.#holder = { node: nodeOfIdentity(identity), identity, renewedAtMs: nowMs, renewTime: spec.renewTime ?? '' };
+  /** Takes in a Lease as it was stored, or null when it was deleted. */
+  onLease(lease: SeenLease | null): void {
+    const identity = holderOf(lease);
+    const nowMs = this.#options.nowMs();
+    const last = this.#tenures.at(-1);
+    if (lease === null || identity === '') {
+      // Deleted or emptied by others, it still leaves its holder the rest of the tenure.
+      const isReleased = lease?.metadata.annotations?.[ANNOTATIONS.released]?.includes(last?.identity ?? '') === true;
+      if (isReleased && last !== undefined) last.endedAtMs ??= nowMs;
+      return;
     }
+    // Somebody who is none of ours has no tenure, and ends nobody's.
+    if (nodeOfIdentity(identity) === identity) return;
+    const { renewTime = '', leaseTransitions: transitions = 0 } = lease.spec;
+    if (last?.identity === identity && last.transitions === transitions) {
+      if (last.renewTime !== renewTime) Object.assign(last, { renewTime, renewedAtMs: nowMs });
+      return;
+    }
+    if (last !== undefined) last.endedAtMs ??= nowMs;
+    this.#tenures.push({ node: nodeOfIdentity(identity), identity, transitions, renewTime, renewedAtMs: nowMs, endedAtMs: null });
   }
 
   /** Takes in a write that the provider has just accepted. */
   onProviderWrite(node: string): void {
-    const nowMs = this.#nowMs();
-    if (this.#holder?.node !== node) {
-      this.#report(`${node} wrote to the provider while ${this.#holder?.node ?? 'nobody'} held the Lease`);
-    } else if (nowMs > this.#holder.renewedAtMs + this.#timings.renewDeadlineMs + SLACK_MS) {
-      this.#report(`${node} wrote to the provider ${Math.round(nowMs - this.#holder.renewedAtMs)}ms after its last renewal`);
-    }
+    const atMs = this.#options.nowMs();
+    this.#judge(() => {
+      const untilMs = this.#heldUntilMs(node);
+      if (untilMs === null) return { what: `${node} wrote to the provider without ever having held the Lease` };
+      if (atMs <= untilMs + SLACK_MS) return null;
+      return { what: `${node} wrote to the provider after its tenure`, ms: atMs - untilMs };
+    });
   }
 
   /** Takes in where the address is bound now. */
-  onSample(boundOn: readonly Bound[]): void {
+  onSample(sample: Sample): void {
     this.samples += 1;
-    const nowMs = this.#nowMs();
-    this.#noteTenure(nowMs);
-    const { leaseDurationMs, providerTimeoutMs } = this.#timings;
-    // A lifetime is never shorter than what a linger takes; the kernel may be late to end it.
-    const longestMs = leaseDurationMs + providerTimeoutMs + LIFETIME_MARGIN_MS + LIFETIME_LATENESS_MS;
-    for (const { node, remainingMs } of boundOn) {
-      const heldUntilMs = this.#heldUntilMs.get(node);
-      const boundMs = nowMs + remainingMs - (heldUntilMs ?? 0);
-      if (heldUntilMs === undefined) this.#report(`the address is bound on ${node}, which has never held the Lease`);
-      else if (boundMs > longestMs)
-        this.#report(`the address is bound on ${node} for longer than ${longestMs}ms after its tenure`, boundMs);
+    const atMs = this.#options.nowMs();
+    const { bound, owner, cutOff, isAtOnce } = sample;
+    this.#mostAtOnce = Math.max(this.#mostAtOnce, isAtOnce ? bound.length : Math.min(1, bound.length));
+    if (this.#options.kind === 'l2' && isAtOnce && bound.length > 1) {
+      this.#report({ what: `${bound.map(({ node }) => node).join(' and ')} have the address at once` });
+    }
+    for (const { node, remainingMs } of bound) {
+      if (this.#options.kind === 'routed' && (owner === node || cutOff.includes(node))) this.#heldOverUntilMs.set(node, atMs);
+      this.#judge(() => this.#boundTooLong(node, atMs, remainingMs));
     }
   }
 
-  #noteTenure(nowMs: number): void {
-    if (this.#holder === null) return;
-    const { node, renewedAtMs } = this.#holder;
-    this.#heldUntilMs.set(node, Math.min(nowMs, renewedAtMs + this.#timings.renewDeadlineMs));
+  /** The most nodes that have had the address at once since this was asked last. */
+  takeMostAtOnce(): number {
+    const most = this.#mostAtOnce;
+    this.#mostAtOnce = 0;
+    return most;
+  }
+
+  #boundTooLong(node: string, atMs: number, remainingMs: number): Finding | null {
+    const { timings, kind } = this.#options;
+    const heldUntilMs = this.#heldUntilMs(node);
+    if (heldUntilMs === null) return { what: `the address is bound on ${node}, which has never held the Lease` };
+    const boundMs = atMs + remainingMs - Math.min(atMs, Math.max(heldUntilMs, this.#heldOverUntilMs.get(node) ?? 0));
+    // Routed, a lifetime is never shorter than what a linger takes, and the kernel may be late to end it. On L2 it ends, however
+    // late the kernel is, before another node may start.
+    const longestMs =
+      kind === 'routed'
+        ? timings.leaseDurationMs + timings.providerTimeoutMs + LIFETIME_MARGIN_MS + LIFETIME_LATENESS_MS
+        : timings.leaseDurationMs - timings.renewDeadlineMs + SLACK_MS;
+    return boundMs > longestMs
+      ? { what: `the address is bound on ${node} for longer than ${longestMs}ms after its tenure`, ms: boundMs }
+      : null;
+  }
+
+  /** The latest instant of a node's tenures, or null if it has had none. */
+  #heldUntilMs(node: string): number | null {
+    const tenure = this.#tenures.findLast((each) => each.node === node);
+    if (tenure === undefined) return null;
+    return Math.min(tenure.endedAtMs ?? Number.POSITIVE_INFINITY, tenure.renewedAtMs + this.#options.timings.renewDeadlineMs);
+  }
+
+  /** Reports what is wrong, and still is when nothing is behind any more. */
+  #judge(look: () => Finding | null): void {
+    const finding = look();
+    if (finding === null || this.#reported.has(finding.what)) return;
+    const { caughtUp } = this.#options;
+    if (caughtUp === undefined) return this.#report(finding);
+    if (this.#doubted.has(finding.what)) return;
+    this.#doubted.add(finding.what);
+    void caughtUp().then(() => {
+      this.#doubted.delete(finding.what);
+      const still = look();
+      if (still !== null) this.#report(still);
+    });
   }
 
   /** Notes each thing once, with the measure of its first time. */
-  #report(what: string, ms?: number): void {
+  #report({ what, ms }: Finding): void {
     if (this.#reported.has(what)) return;
     this.#reported.add(what);
     this.violations.push(ms === undefined ? what : `${what}: ${Math.round(ms)}ms`);
   }
+}
+
+interface Finding {
+  readonly what: string;
+  readonly ms?: number;
 }

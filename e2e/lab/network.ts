@@ -1,0 +1,156 @@
+/**
+ * The cables of the lab: three nodes on one bridge, a client, and the paths from each node to the two APIs.
+ *
+ * Guarantees: this process's own network namespace is the router, where the APIs are served, each at an address of its own,
+ * so that a node can be cut off one and not the other. `routed`: the client sits behind the router, and who gets the
+ * traffic for the floating IP is the router's choice. `l2`: the client sits on the nodes' bridge and asks by ARP.
+ */
+import { writeFileSync } from 'node:fs';
+import { inNamespace } from '../../test/support/inside-namespace.ts';
+import { ip } from '../../test/support/namespaces.ts';
+import { FLOATING_IP } from './stage.ts';
+
+export type Topology = 'routed' | 'l2';
+
+export interface NodePlace {
+  readonly name: string;
+  readonly ip: string;
+  /** Its number at the provider. */
+  readonly server: number;
+  /** Its end of the cable at the bridge. */
+  readonly port: string;
+}
+
+export const PLACES: readonly NodePlace[] = ['a', 'b', 'c'].map((letter, index) => ({
+  name: `node-${letter}`,
+  ip: `10.77.0.${11 + index}`,
+  server: 9_100_201 + index,
+  port: `port-${letter}`,
+}));
+
+const ROUTER_IP = '10.77.0.1';
+/** Where the APIs are served, by what each is of. */
+export const API_IPS = { kubernetes: '10.78.0.1', provider: '10.78.0.2' } as const;
+export type Api = keyof typeof API_IPS;
+
+/** The kernel's own rule for local addresses moves behind ours, which so come before it. */
+const LOCAL_PREFERENCE = 100;
+const CUT_PREFERENCE = 50;
+
+/**
+ * A client on the nodes' segment that asks anew who has the address every 0.1 s, and believes no old answer meanwhile. Real
+ * clients remember for half a minute unless they are told; telling them is not built yet, and is not what is tested here.
+ */
+const FORGETFUL_CLIENT: Readonly<Record<string, number>> = {
+  base_reachable_time_ms: 100,
+  delay_first_probe_time: 0,
+  ucast_solicit: 0,
+  retrans_time_ms: 50,
+};
+
+export function placeOf(node: string): NodePlace {
+  const place = PLACES.find(({ name }) => name === node);
+  if (place === undefined) throw new Error(`there is no ${node}`);
+  return place;
+}
+
+/** Makes every namespace and cable. */
+export function buildNetwork(topology: Topology): void {
+  ip(`rule add pref ${LOCAL_PREFERENCE} lookup local`);
+  ip('rule del pref 0');
+  for (const address of Object.values(API_IPS)) ip(`addr add ${address}/32 dev lo`);
+  // An address of its own: a bridge takes that of a port otherwise, and a frame from that port, cut off, would still be ours.
+  ip('link add br0 address 02:00:00:00:77:01 type bridge');
+  ip(`addr add ${ROUTER_IP}/24 dev br0`);
+  ip('link set br0 up');
+  for (const place of PLACES) {
+    connect(place.name, place.port, `${place.ip}/24`);
+    ip(`link set ${place.port} master br0`);
+    ip(`-n ${place.name} route add default via ${ROUTER_IP}`);
+  }
+  if (topology === 'routed') connectClientBehindRouter();
+  else connectClientToBridge();
+  writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
+}
+
+/** Takes away what was built, so that another network can be built. */
+export function removeNetwork(): void {
+  // A namespace lives as long as a process in it, so the cables are taken away by themselves.
+  for (const port of [...PLACES.map(({ port }) => port), 'to-client']) ip(`link del ${port}`);
+  for (const name of [...PLACES.map(({ name }) => name), 'client']) ip(`netns del ${name}`);
+  ip('link del br0');
+  for (const address of Object.values(API_IPS)) ip(`addr del ${address}/32 dev lo`);
+  while (ip(`rule show pref ${CUT_PREFERENCE}`) !== '') ip(`rule del pref ${CUT_PREFERENCE}`);
+  ip('rule add pref 0 lookup local');
+  ip(`rule del pref ${LOCAL_PREFERENCE}`);
+}
+
+function connect(namespace: string, port: string, address: string): void {
+  ip(`netns add ${namespace}`);
+  ip(`link add ${port} type veth peer name eth0 netns ${namespace}`);
+  ip(`link set ${port} up`);
+  ip(`-n ${namespace} link set lo up`);
+  ip(`-n ${namespace} addr add ${address} dev eth0`);
+  ip(`-n ${namespace} link set eth0 up`);
+}
+
+function connectClientBehindRouter(): void {
+  connect('client', 'to-client', '192.0.2.2/24');
+  ip('addr add 192.0.2.1/24 dev to-client');
+  ip('-n client route add default via 192.0.2.1');
+}
+
+function connectClientToBridge(): void {
+  connect('client', 'to-client', '10.77.0.100/24');
+  ip('link set to-client master br0');
+  ip(`-n client route add ${FLOATING_IP}/32 dev eth0`);
+  inNamespace('client', () => {
+    for (const [name, value] of Object.entries(FORGETFUL_CLIENT)) writeFileSync(`/proc/sys/net/ipv4/neigh/eth0/${name}`, String(value));
+  });
+}
+
+/** What the provider's routers do: traffic for the floating IP goes to one server. */
+export function routeTo(server: number | null): void {
+  const place = PLACES.find((each) => each.server === server);
+  if (place === undefined) ip(`route del ${FLOATING_IP}/32`);
+  else ip(`route replace ${FLOATING_IP}/32 via ${place.ip} dev br0`);
+}
+
+/** Takes a node off the network, without its noticing by its carrier. */
+export function cutOff(node: string): void {
+  ip(`link set ${placeOf(node).port} nomaster`);
+}
+
+export function reconnect(node: string): void {
+  ip(`link set ${placeOf(node).port} master br0`);
+}
+
+/** Loses every packet between a node and one API, both ways, and tells nobody. */
+export function cutPath(node: string, api: Api): void {
+  for (const path of pathsBetween(node, api)) ip(`rule add pref ${CUT_PREFERENCE} ${path} blackhole`);
+}
+
+export function mendPath(node: string, api: Api): void {
+  for (const path of pathsBetween(node, api)) ip(`rule del pref ${CUT_PREFERENCE} ${path}`);
+}
+
+function pathsBetween(node: string, api: Api): string[] {
+  const [near, far] = [placeOf(node).ip, API_IPS[api]];
+  return [`from ${near} to ${far}`, `from ${far} to ${near}`];
+}
+
+/** Pulls a node's cable, which its interface notices. */
+export function unplug(node: string): void {
+  ip(`link set ${placeOf(node).port} down`);
+}
+
+export function plugIn(node: string): void {
+  ip(`link set ${placeOf(node).port} up`);
+}
+
+/** Takes a node's interface down and up again. The kernel forgets the default route, so it is set again, as at boot. */
+export function restartInterface(node: string): void {
+  ip(`-n ${node} link set eth0 down`);
+  ip(`-n ${node} link set eth0 up`);
+  ip(`-n ${node} route replace default via ${ROUTER_IP}`);
+}
