@@ -1,0 +1,142 @@
+/**
+ * The end-to-end lab: does to real agents what the world does to them, and judges what came of it.
+ *
+ * Real processes of the built agent, in network namespaces, against a real kube-apiserver with the rights of our Role, a
+ * stand-in for the provider, and a client that opens a connection every 10 ms. Arguments: `--only TEXT` (faults whose name
+ * contains it), `--repeat N`, `--json FILE`, and `--ci`, with which nothing may be skipped but what is known to be.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { buildAgent } from '../scripts/build.ts';
+import { findNamespaces, isInside, runInside } from '../test/support/namespaces.ts';
+import { findAssets } from './control-plane/assets.ts';
+import type { Assets } from './control-plane/assets.ts';
+import { ControlPlane } from './control-plane/control-plane.ts';
+import { FAULTS } from './lab/faults.ts';
+import type { Expectation, Fault } from './lab/faults.ts';
+import { Lab } from './lab/lab.ts';
+import type { Topology } from './lab/network.ts';
+import { endsWell, inSeconds, tableOf } from './lab/verdict.ts';
+import type { Result, Trial } from './lab/verdict.ts';
+
+const FILES = '/run/leasehold-e2e';
+const TOPOLOGIES = { routed: 'An address that a provider routes', l2: 'An address on a shared segment (PROVIDER=none)' } as const;
+/** The only faults that a run for CI may leave out. */
+const MAY_BE_SKIPPED: readonly string[] = ['clock of the node stepped'];
+
+interface Options {
+  readonly only: string;
+  readonly repeat: number;
+  readonly json: string | undefined;
+  readonly isCi: boolean;
+}
+
+const say = (text = ''): void => void process.stdout.write(`${text}\n`);
+
+async function main(args: readonly string[]): Promise<number> {
+  const options = readOptions(args);
+  const namespaces = findNamespaces();
+  const assets = findAssets(process.env);
+  if (isInside() && assets.is === 'available') return await run(options, assets);
+  if (namespaces.is === 'unavailable') return skipAll(options, `no network namespaces can be had here: ${namespaces.why}`);
+  if (assets.is === 'unavailable') return skipAll(options, assets.why);
+  return await runInside(namespaces.unshare, fileURLToPath(import.meta.url), args);
+}
+
+function readOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      only: { type: 'string', default: '' },
+      repeat: { type: 'string', default: '1' },
+      json: { type: 'string' },
+      ci: { type: 'boolean', default: false },
+    },
+  });
+  return { only: values.only, repeat: Number(values.repeat), json: values.json, isCi: values.ci };
+}
+
+/** What is to be done in one topology, with what is expected there. */
+function faultsFor(topology: Topology, { only }: Options): { fault: Fault; expected: Expectation }[] {
+  return FAULTS.flatMap((fault) => {
+    const expected = fault.expected[topology];
+    return expected === undefined || !fault.name.includes(only) ? [] : [{ fault, expected }];
+  });
+}
+
+function skipAll(options: Options, why: string): number {
+  const names = (['routed', 'l2'] as const).flatMap((topology) =>
+    faultsFor(topology, options).map(({ fault }) => `${fault.name} (${topology})`),
+  );
+  say(`Skipped, because ${why}:`);
+  for (const name of names) say(`  ${name}`);
+  say(`0 passed, 0 failed, ${names.length} skipped`);
+  return options.isCi ? 1 : 0;
+}
+
+async function run(options: Options, assets: Assets & { is: 'available' }): Promise<number> {
+  mkdirSync(FILES, { recursive: true });
+  say('Building the agent, starting etcd and kube-apiserver …');
+  const bundle = await buildAgent(`${FILES}/dist`);
+  const plane = await ControlPlane.start({ assets, folder: `${FILES}/control-plane` });
+  const results: Result[] = [];
+  let samples = 0;
+  const violations: string[] = [];
+  for (const topology of ['routed', 'l2'] as const) {
+    const faults = faultsFor(topology, options);
+    if (faults.length === 0) continue;
+    say();
+    say(`${TOPOLOGIES[topology]}: three nodes, a client that opens a connection every 10 ms.`);
+    const lab = new Lab({ bundle, plane, topology });
+    for (const { fault, expected } of faults) results.push(await tryFault(lab, fault, expected, options.repeat));
+    await lab.close();
+    samples += lab.samples;
+    violations.push(...lab.violations);
+  }
+  await plane.close();
+  return report(options, results, { samples, violations });
+}
+
+async function tryFault(lab: Lab, fault: Fault, expected: Expectation, repeat: number): Promise<Result> {
+  const { topology } = lab;
+  if (fault.cannot !== undefined) {
+    say(`  skipped  ${fault.name}: ${fault.cannot}`);
+    return { fault: fault.name, topology, expected, trials: [], skipped: fault.cannot };
+  }
+  const trials: Trial[] = [];
+  for (let time = 0; time < repeat; time += 1) {
+    const trial = await lab.try(fault, expected);
+    trials.push(trial);
+    const what = `${inSeconds(trial.outageMs)} without an answer, ${trial.nodes} at most had it, ${trial.from} → ${trial.to}`;
+    say(`  ${endsWell(trial) ? 'ok  ' : 'FAIL'}  ${fault.name}: ${what} (${(trial.tookMs / 1_000).toFixed(0)} s)`);
+    for (const problem of trial.problems) say(`        ${problem}`);
+    for (const line of trial.log) say(`          ${line}`);
+  }
+  return { fault: fault.name, topology, expected, trials, skipped: null };
+}
+
+function report(
+  options: Options,
+  results: readonly Result[],
+  watched: { readonly samples: number; readonly violations: readonly string[] },
+): number {
+  for (const topology of ['routed', 'l2'] as const) {
+    const rows = results.filter((each) => each.topology === topology);
+    if (rows.length === 0) continue;
+    say();
+    say(`${TOPOLOGIES[topology]}:`);
+    say();
+    say(tableOf(rows));
+  }
+  say();
+  say(`Everything was looked at ${watched.samples} times; what must never be was seen ${watched.violations.length} times.`);
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ results, ...watched }, null, 2)}\n`);
+  const skipped = results.filter((each) => each.skipped !== null);
+  const unknown = options.isCi ? skipped.filter(({ fault }) => !MAY_BE_SKIPPED.includes(fault)) : [];
+  const failed = results.filter(({ trials }) => !trials.every(endsWell)).length + unknown.length;
+  say(`${results.length - failed - skipped.length + unknown.length} passed, ${failed} failed, ${skipped.length - unknown.length} skipped`);
+  return failed === 0 ? 0 : 1;
+}
+
+process.exit(await main(process.argv.slice(2)));

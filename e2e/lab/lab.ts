@@ -1,0 +1,141 @@
+/**
+ * Tries faults one after the other on a stage, and judges each.
+ *
+ * Guarantees: every fault begins with all agents well and one of them holding. After one that did not end as expected the
+ * stage is built anew, so that the next is not judged by what it left.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { monotonicMs } from '../../test/support/monotonic.ts';
+import type { ControlPlane } from '../control-plane/control-plane.ts';
+import type { Expectation, Fault, LabStage } from './faults.ts';
+import { NamespaceStage } from './namespace-stage.ts';
+import type { Topology } from './network.ts';
+import { findOutages, totalOutageMs } from './outage.ts';
+import { RealLeases } from './real-leases.ts';
+import { isSettled, raiseCurtain, servedBy, until } from './stage.ts';
+import type { Trial } from './verdict.ts';
+
+const ACTION_MS = 500;
+const CLIENT_INTERVAL_MS = 10;
+const SAMPLE_MS = 20;
+/** Often, so that what contradicts the provider is found in seconds. */
+const VERIFY_INTERVAL = '5s';
+/** How long it takes at the most until it is known that an attempt got no answer. */
+const ATTEMPT_KNOWN_MS = 600;
+const SETTLE_MS = 60_000;
+const LOG_LINES = 40;
+
+export interface LabSettings {
+  readonly bundle: string;
+  readonly plane: ControlPlane;
+  readonly topology: Topology;
+}
+
+export class Lab {
+  readonly topology: Topology;
+  readonly violations: string[] = [];
+  samples = 0;
+  readonly #settings: LabSettings;
+  #stage: LabStage | null = null;
+
+  constructor(settings: LabSettings) {
+    this.#settings = settings;
+    this.topology = settings.topology;
+  }
+
+  async try(fault: Fault, expected: Expectation): Promise<Trial> {
+    const stage = (this.#stage ??= await this.#open());
+    await until('all is well', () => isWell(stage), SETTLE_MS);
+    stage.watcher.takeMostAtOnce();
+    const violations = stage.violations.length;
+    const startedAtMs = monotonicMs();
+    const startedAt = new Date().toISOString();
+    const [from, transitions] = [stage.holder() ?? '', stage.transitions()];
+    const problems: string[] = [];
+    try {
+      await fault.strike(stage, from);
+      await until(`the right node serves: ${expected.atTheEnd}`, () => isServedRight(stage, expected, from, transitions), SETTLE_MS);
+      await mend(stage, fault, from);
+    } catch (error) {
+      problems.push(error instanceof Error ? error.message : String(error));
+    }
+    const settledAtMs = monotonicMs();
+    await pause(ATTEMPT_KNOWN_MS);
+    const outageMs = totalOutageMs(findOutages(stage.attempts, startedAtMs, settledAtMs));
+    const nodes = stage.watcher.takeMostAtOnce();
+    if (outageMs > expected.outageMs) problems.push(`clients were without an answer for longer than ${expected.outageMs}ms`);
+    if (nodes > expected.nodes) problems.push(`${nodes} nodes had the address at once, and ${expected.nodes} may`);
+    problems.push(...stage.violations.slice(violations));
+    const log = problems.length === 0 ? [] : whatAgentsSaid(stage, startedAt);
+    const trial = { outageMs, nodes, from, to: stage.holder() ?? 'nobody', tookMs: settledAtMs - startedAtMs, problems, log };
+    if (problems.length > 0) await this.close();
+    else if (fault.leavesMarks === true) await startAfresh(stage);
+    return trial;
+  }
+
+  async close(): Promise<void> {
+    const stage = this.#stage;
+    this.#stage = null;
+    if (stage === null) return;
+    this.samples += stage.samples;
+    this.violations.push(...stage.violations);
+    await stage.close();
+  }
+
+  async #open(): Promise<LabStage> {
+    const { bundle, plane, topology } = this.#settings;
+    const stage = await NamespaceStage.open(
+      { bundle, topology, actionMs: ACTION_MS, env: { VERIFY_INTERVAL }, clientIntervalMs: CLIENT_INTERVAL_MS, sampleMs: SAMPLE_MS },
+      (onLease) => RealLeases.open(plane, onLease),
+    );
+    await raiseCurtain(stage);
+    return stage;
+  }
+}
+
+/** One node serves, alone, and the other agents stand by. */
+async function isWell(stage: LabStage): Promise<boolean> {
+  if (!isSettled(stage)) return false;
+  const roles = await Promise.all(stage.nodes.map((node) => stage.role(node)));
+  return roles.every((role, index) => role === (stage.nodes[index] === stage.holder() ? 'serving' : 'standby'));
+}
+
+/** Whether the right node holds the Lease, says so, and clients are answered by it. Another may still have the address, too. */
+async function isServedRight(stage: LabStage, { atTheEnd }: Expectation, from: string, transitions: number): Promise<boolean> {
+  const holder = stage.holder();
+  if (holder === null || !stage.nodes.includes(holder) || stage.owner() !== holder || servedBy(stage) !== holder) return false;
+  if ((await stage.role(holder)) !== 'serving') return false;
+  switch (atTheEnd) {
+    case 'same term':
+      return holder === from && stage.transitions() === transitions;
+    case 'same node':
+      return holder === from;
+    case 'another node':
+      return holder !== from;
+    case 'any node':
+      return true;
+  }
+}
+
+/** Undoes a fault, which must not move the address. */
+async function mend(stage: LabStage, fault: Fault, from: string): Promise<void> {
+  const transitions = stage.transitions();
+  await fault.mend?.(stage, from);
+  await until('all is well again', () => isWell(stage), SETTLE_MS);
+  if (stage.transitions() !== transitions) throw new Error('the address moved when the fault was over');
+}
+
+/** Agents without a past. */
+async function startAfresh(stage: LabStage): Promise<void> {
+  for (const node of stage.nodes) await stage.killAgent(node);
+  for (const node of stage.nodes) stage.startAgent(node);
+}
+
+function whatAgentsSaid(stage: LabStage, since: string): string[] {
+  const lines = stage.nodes.flatMap((node) => (stage.agent(node)?.log ?? []).map((line) => ({ node, ...line })));
+  return lines
+    .filter(({ time }) => time >= since)
+    .sort((a, b) => (a.time < b.time ? -1 : 1))
+    .slice(0, LOG_LINES)
+    .map(({ time, node, level, msg }) => `${time.slice(11, 23)} ${node} ${level} ${msg}`);
+}
