@@ -34,11 +34,21 @@ export function step(contender: Contender, input: Input): Step {
   endTenureInTime(turn);
   doubtAfterStall(turn);
   takeIn(turn, input);
+  forgetTermOfOthers(turn);
   advance(turn);
   look(turn);
   reportTransition(turn, contender);
   turn.draft.wakeAtMs = turn.wakeAtMs;
   return { contender: turn.draft, commands: turn.commands };
+}
+
+/** A term that was asked for is not one's own once the record has shown somebody else in it or in a later one. */
+function forgetTermOfOthers({ draft }: Turn): void {
+  const { observation, ownTerm } = draft;
+  const term = observation === null ? null : termOf(observation.sight);
+  if (term === null || ownTerm === null || isTermAskedFor(term, ownTerm)) return;
+  const isSameLease = ownTerm.uid === '' || ownTerm.uid === term.uid;
+  if (isSameLease && term.transitions >= ownTerm.transitions) draft.ownTerm = null;
 }
 
 /** A loop that stood still for too long knows nothing for sure any more: close, then look (rule 6). */

@@ -44,6 +44,15 @@ describe('a candidate', () => {
     assert.deepEqual(driver.types(), ['read']);
   });
 
+  test('does not take a term for its own that it asked for and another one was granted, even if somebody writes its name in', () => {
+    const driver = new Driver().standBy(neverHeld()).answer('acquire', { is: 'conflict' });
+    driver.answerRead(record({ transitions: 1 })).forget();
+    driver.give({ type: 'lease-seen', sight: record({ transitions: 1, holder: ME }) });
+    assert.deepEqual(driver.types(), []);
+    driver.pass(3_000);
+    assert.deepEqual(driver.types(), ['read']);
+  });
+
   test('takes a Lease that its holder has released without another read', () => {
     const driver = new Driver().standBy().forget();
     driver.give({ type: 'lease-seen', sight: record({ holder: '', resourceVersion: '101' }, { released: term() }) });
