@@ -6,7 +6,6 @@
  */
 import type { KubeCall } from '../../agent/kube/transport.ts';
 import type { ProviderCall } from '../../agent/provider/http.ts';
-import { CLOCK_RATE_ERROR, LIFETIME_LATENESS_MS, LIFETIME_MARGIN_MS, UNBIND_MS } from '../../agent/contender/settings.ts';
 import type { Answer } from '../support/http-stand-in.ts';
 import type { StoredLease } from '../support/kube-model.ts';
 import type { Bound, Excuse, KernelChange } from './kernel.ts';
@@ -25,7 +24,7 @@ export const INVARIANTS = {
   'release-own-term': 'the Lease is released only by its own holder, after a fresh read, and on L2 once nothing is bound',
   'term-order': 'every acquisition raises the transitions by one, and nobody but an acquirer or a releaser changes the holder',
   'read-before-taking': 'a Lease whose holder lives is not taken, nor tried to be, without asking the API first',
-  'keeps-office': 'a holder does not give its office up for a rumour and take it again',
+  'keeps-office': 'a holder that nothing hinders neither lets its tenure lapse nor gives it up for a rumour',
   'healthy-before-contending': 'a node that has been unhealthy for longer than its probes need does not take the Lease',
   'foreign-untouched': 'addresses, labels, annotations and Leases of others stay as they are',
   'claims-with-care': 'a claim that was confirmed while an earlier action still ran does not go unnoticed',
@@ -46,8 +45,11 @@ interface Tenure {
   readonly term: string;
   readonly sentAtBootMs: number;
   readonly untilBootMs: number;
+  /** When it began, in true time. */
+  readonly grantedAtMs: number;
   /** When it was given up, by the machine's clock. */
   endedBootMs: number | null;
+  isLapseJudged: boolean;
 }
 
 /** What is remembered of one process's requests. */
@@ -71,11 +73,23 @@ interface Patch {
   readonly spec?: { readonly holderIdentity?: string; readonly leaseTransitions?: number };
 }
 
-/** Where the provider routes an address. */
-export interface Routes {
-  /** When it was last routed to a machine, or could not be told by that machine, in true time. */
-  lastHereMs(machine: Machine, address: string): number;
+/** What invariants need to know of the world besides what they see for themselves. Instants are true ones. */
+export interface Calmness {
+  /** When the provider last routed an address to a machine, or that machine could not be told. */
+  lastRoutedToMs(machine: Machine, address: string): number;
+  /** When something last kept a machine from contending. */
+  lastHinderedMs(machine: Machine): number;
+  /** When a machine was last hindered in asking the provider, or told something wrong. */
+  lastProviderTroubleMs(machine: Machine): number;
+  /** When a machine was last hindered in asking the Kubernetes API, or anything else was last done to anybody. */
+  lastKubeTroubleMs(machine: Machine): number;
 }
+
+// The rules' numbers, written down again: an invariant does not take the product's word for them.
+const CLOCK_RATE_ERROR = 0.02;
+const UNBIND_MS = 250;
+const LIFETIME_LATENESS_MS = 1_600;
+const LIFETIME_MARGIN_MS = 5_000;
 
 /** A process that has just stood still looks at the clock before it does anything else, and this is how long it may take. */
 const MEND_MS = 300;
@@ -86,6 +100,10 @@ const LINGER_SLACK_MS = 1_500;
 const HOLDOVER_SLACK_MS = 15_000;
 /** A probe that hangs twice, asked twice each time because the process stood still, with pauses. */
 const VERDICT_MAX_MS = 7_000;
+/** After a disturbance a holder that has just been slow may be a little late once more. */
+const UNDISTURBED_MS = 2_000;
+/** While an earlier action runs, a claim asks about it once a second. */
+const ASKS_AT_LEAST_EVERY_MS = 1_800;
 const STORM_WINDOW_MS = 10_000;
 const PROVIDER_REQUESTS_MAX = 300;
 const OURS = 'leasehold.dev/';
@@ -98,7 +116,7 @@ export class Invariants implements Observer {
   readonly #kind: WorldKind;
   readonly #machines: readonly Machine[];
   readonly #lease: () => StoredLease | undefined;
-  readonly #routes: Routes;
+  readonly #calmness: Calmness;
   readonly #tenures = new Map<SimProcess, Tenure>();
   readonly #dealings = new Map<SimProcess, Dealings>();
   readonly #sent = new WeakMap<KubeCall, { sentAtMs: number; handledAtMs: number }>();
@@ -109,8 +127,8 @@ export class Invariants implements Observer {
   /** Told of every happening worth a line in the history. */
   note: (text: string, isRoutine?: boolean) => void = () => undefined;
 
-  constructor(time: VirtualTime, kind: WorldKind, machines: readonly Machine[], lease: () => StoredLease | undefined, routes: Routes) {
-    this.#routes = routes;
+  constructor(time: VirtualTime, kind: WorldKind, machines: readonly Machine[], lease: () => StoredLease | undefined, calmness: Calmness) {
+    this.#calmness = calmness;
     this.#time = time;
     this.#kind = kind;
     this.#machines = machines;
@@ -206,13 +224,54 @@ export class Invariants implements Observer {
     if (this.#changes.length > 50) this.#changes = this.#changes.slice(-20);
   }
 
+  /** Told when an action that began then has taken an address away from a server. */
+  onMovedAway(server: number, begunAtMs: number): void {
+    for (const process of this.holders()) {
+      const { machine } = process;
+      const grantedAtMs = this.#tenures.get(process)?.grantedAtMs ?? 0;
+      if (machine.server !== server || begunAtMs >= grantedAtMs || process.isPaused) continue;
+      const { nowMs } = this.#time;
+      const askedAtMs = this.#dealingsOf(process).providerSentAtMs.at(-1) ?? 0;
+      const wasHindered =
+        Math.max(this.#calmness.lastProviderTroubleMs(machine), process.lastThawMs, machine.lastResumeMs) > grantedAtMs - UNDISTURBED_MS;
+      if (wasHindered || askedAtMs < grantedAtMs || nowMs - askedAtMs < ASKS_AT_LEAST_EVERY_MS) continue;
+      this.violate(
+        'claims-with-care',
+        `${process.identity} has not asked the provider for ${Math.round(nowMs - askedAtMs)}ms while an action ran that began before its term`,
+      );
+    }
+  }
+
   // What must hold at every step.
 
   check(): void {
+    for (const [process, tenure] of this.#tenures) this.#checkLapse(process, tenure);
     for (const machine of this.#machines) {
       if (machine.isSuspended) continue;
       for (const bound of machine.kernel.bound) if (bound.isOurs) this.#checkBound(machine, bound);
     }
+  }
+
+  #checkLapse(process: SimProcess, tenure: Tenure): void {
+    if (tenure.isLapseJudged || process.machine.bootMs() < tenure.untilBootMs) return;
+    tenure.isLapseJudged = true;
+    const lease = this.#lease();
+    const isStillNamed = lease?.spec.holderIdentity === process.identity && termText(lease) === tenure.term;
+    if (
+      !process.isAlive ||
+      process.isPaused ||
+      tenure.endedBootMs !== null ||
+      process.askedToEndAtBootMs !== null ||
+      !isStillNamed ||
+      isAskedToStepDown(lease)
+    )
+      return;
+    const undisturbedMs = this.#time.nowMs - Math.max(this.#calmness.lastKubeTroubleMs(process.machine), process.lastThawMs);
+    if (undisturbedMs < process.settings.lease.renewDeadlineMs + UNDISTURBED_MS) return;
+    this.violate(
+      'keeps-office',
+      `${process.identity} lets its tenure (${tenure.term}) lapse, though nothing has hindered it for ${Math.round(undisturbedMs)}ms`,
+    );
   }
 
   #checkBound(machine: Machine, bound: Bound): void {
@@ -237,7 +296,7 @@ export class Invariants implements Observer {
     const lingersSinceMs = Math.max(endOf(tenure), this.#dealingsOf(process).contradictedAtBootMs ?? 0, process.askedToEndAtBootMs ?? 0);
     if (nowBootMs - lingersSinceMs <= settings.providerTimeoutMs + LINGER_SLACK_MS) return true;
     if (settings.onApiLoss !== 'hold' || this.#unwellForMs(process) > VERDICT_MAX_MS) return false;
-    return this.#time.nowMs - this.#routes.lastHereMs(machine, text) <= HOLDOVER_SLACK_MS;
+    return this.#time.nowMs - this.#calmness.lastRoutedToMs(machine, text) <= HOLDOVER_SLACK_MS;
   }
 
   #onKernelChange(process: SimProcess, machine: Machine, { is, bound }: KernelChange): void {
@@ -302,7 +361,7 @@ export class Invariants implements Observer {
     }
     if (lease === undefined) return;
     const tenure = this.#tenures.get(process);
-    if (tenure !== undefined && this.#isInTenure(process) && tenure.term === termText(lease)) {
+    if (tenure !== undefined && this.#isInTenure(process) && tenure.term === termText(lease) && !isAskedToStepDown(lease)) {
       this.violate(
         'keeps-office',
         `${process.identity} takes the Lease although it is in office with ${Math.round(tenure.untilBootMs - machine.bootMs())}ms to go`,
@@ -312,7 +371,10 @@ export class Invariants implements Observer {
     // An earlier process of this place that is gone need not be asked for.
     const isOfSamePlace = placeOf(basedOn) === placeOf(process.identity);
     if (basedOn === '' || basedOn === process.identity || isOfSamePlace) return;
-    const unasked = this.#changes.filter((atMs) => atMs > (read?.handledAtMs ?? 0));
+    const readAtMs = read?.handledAtMs ?? 0;
+    // A candidate that was hindered may act on what it read while it was.
+    if (this.#calmness.lastHinderedMs(machine) >= readAtMs) return;
+    const unasked = this.#changes.filter((atMs) => atMs > readAtMs);
     const hasWaitedMs = nowMs - (unasked[0] ?? nowMs);
     if (unasked.length >= 3 && hasWaitedMs > settings.lease.durationMs / 2) {
       this.violate(
@@ -348,7 +410,14 @@ export class Invariants implements Observer {
     // Too late to begin or to revive a tenure, or given up already (rule 3).
     const isRevived = !isAcquired && before?.term === term && (before.endedBootMs !== null || nowBootMs >= before.untilBootMs);
     if (nowBootMs >= untilBootMs || isRevived) return;
-    this.#tenures.set(process, { term, sentAtBootMs, untilBootMs, endedBootMs: null });
+    this.#tenures.set(process, {
+      term,
+      sentAtBootMs,
+      untilBootMs,
+      grantedAtMs: before?.term === term ? before.grantedAtMs : this.#time.nowMs,
+      endedBootMs: null,
+      isLapseJudged: false,
+    });
     this.#dealingsOf(process).contradictedAtBootMs = null;
     if (before?.term !== term) this.note(`${process.identity} is in office: ${term}`);
     for (const other of this.holders()) {
@@ -414,6 +483,10 @@ export class Invariants implements Observer {
 function endOf(tenure: Tenure | undefined): number {
   if (tenure === undefined) return Number.NEGATIVE_INFINITY;
   return Math.min(tenure.untilBootMs, tenure.endedBootMs ?? Number.POSITIVE_INFINITY);
+}
+
+function isAskedToStepDown({ metadata }: StoredLease): boolean {
+  return metadata.annotations?.[`${OURS}ask`] !== undefined || metadata.annotations?.[`${OURS}relief`] !== undefined;
 }
 
 function placeOf(identity: string): string {

@@ -156,7 +156,8 @@ function kubeExchange(
       time.after(oneWayMs(world, way), () => process.deliver('answer', () => (isOver() ? undefined : work())));
     };
     const refuse = (): void => answerLater(() => reject(new KubeTrouble('unreachable', 'connect ECONNREFUSED')));
-    const leapMs = process.leapMs();
+    const leapMs = process.leapMs('request');
+    if (call.method !== 'GET') process.hasWritten();
     const cut = way.cut ?? conditions.kube.outage;
     if (cut === 'refused') return refuse();
     // A connection that was kept takes a request that never arrives; a new one is never made.
@@ -290,7 +291,7 @@ function providerExchange(world: NetworkWorld, process: SimProcess, call: Provid
         process.deliver('answer', () => (isOver() ? undefined : work())),
       );
     };
-    const leapMs = process.leapMs();
+    const leapMs = process.leapMs(isWrite ? 'provider write' : 'request');
     observer.onProviderSent(process, call, leapMs);
     if (way.cut === 'refused') {
       return answerLater(() => reject(new ProviderError('unavailable', `${call.method} ${call.url}: connect ECONNREFUSED`)));

@@ -85,8 +85,13 @@ function begin(world: World, plan: readonly Fault[], leftUnhealthy: number): voi
     time.at(fault.atMs, () => {
       world.note(`FAULT ${describeFault(fault)} at ${world.machineFor(fault.node).name}`);
       const heal = strike(world, fault);
+      const disturb = (): void => {
+        if (fault.how !== 'foreign metadata') world.disturbedAtMs = time.nowMs;
+      };
+      disturb();
       time.at(Math.min(fault.atMs + fault.forMs, scenario.faultsMs), () => {
         if (fault.forMs > 0) world.note(`${fault.kind} is over`);
+        disturb();
         heal();
       });
     });
@@ -94,6 +99,7 @@ function begin(world: World, plan: readonly Fault[], leftUnhealthy: number): voi
   // After the healing of every fault, which was planned for the same instant at the latest.
   time.at(scenario.faultsMs + 1, () => {
     world.note('calm');
+    world.disturbedAtMs = time.nowMs;
     world.calm();
     for (const machine of machines) world.startIfNone(machine);
     for (const machine of machines.slice(0, leftUnhealthy)) machine.setService('refusing');

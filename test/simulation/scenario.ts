@@ -101,10 +101,11 @@ function drawTimings(random: Random, kind: WorldKind): Timings {
   if (random.chance(0.5)) return DEFAULT_TIMINGS;
   for (;;) {
     const durationMs = random.pick([1_000, 2_000, 3_000, 4_000, 6_000]) + random.integer(0, 999);
-    // Often the longest deadline that the rules allow.
-    const renewDeadlineMs = random.chance(0.5) ? Math.ceil(durationMs * 0.98 - 250) - 1 : Math.round(durationMs * random.between(0.4, 0.7));
-    const longestMs = kind === 'l2' ? L2_INTERVAL_MAX_MS : Number.POSITIVE_INFINITY;
-    const renewIntervalMs = Math.min(longestMs, Math.round(renewDeadlineMs * random.between(0.15, 0.5)));
+    // Often the longest deadline that the rules allow, and sometimes one that they do not.
+    const longestMs = random.chance(0.2) ? durationMs - 1 : Math.ceil(durationMs * 0.98 - 250) - 1;
+    const renewDeadlineMs = random.chance(0.5) ? longestMs : Math.round(durationMs * random.between(0.4, 0.7));
+    const longestIntervalMs = kind === 'l2' ? L2_INTERVAL_MAX_MS : Number.POSITIVE_INFINITY;
+    const renewIntervalMs = Math.min(longestIntervalMs, Math.round(renewDeadlineMs * random.between(0.15, 0.5)));
     const timings = { durationMs, renewDeadlineMs, renewIntervalMs };
     if (isAccepted(timings, kind)) return timings;
   }

@@ -19,8 +19,9 @@ import type { VirtualTime } from './virtual-time.ts';
 
 const TIMER_LATENESS_MAX_MS = 1.5;
 const KERNEL_RELEASE = '6.1.0';
-/** More turns than any agent needs within one instant. */
+/** More turns, and more looks at the clock, than any agent needs within one instant. */
 const TURNS_AT_ONCE_MAX = 2_000;
+const LOOKS_AT_ONCE_MAX = 50_000;
 
 /** What a process comes from and reports to. */
 export interface ProcessWorld {
@@ -35,6 +36,9 @@ export interface ProcessWorld {
 
 type Kind = 'timer' | 'answer';
 
+/** What a process does to the outside. */
+export type Effect = 'request' | 'provider write' | 'address';
+
 export class SimProcess {
   readonly identity: string;
   readonly machine: Machine;
@@ -45,17 +49,16 @@ export class SimProcess {
   #agent: Agent | null = null;
   #frozen = 0;
   #first: Kind = 'answer';
-  #armedLeapMs: number | null = null;
+  #armedLeap: { readonly before: Effect; readonly ms: number } | null = null;
+  #afterWrite: (() => void) | null = null;
   /** Until when the effects of the present turn are put off. */
   #leapUntilMs = 0;
-  #turnsAtOnce = { atMs: -1, turns: 0 };
+  #atOnce = { atMs: -1, turns: 0, looks: 0 };
   isAlive = true;
   /** By its own clock; null while it has not been asked. */
   askedToEndAtBootMs: number | null = null;
   /** When it last stood still, in true time. */
   lastThawMs = Number.NEGATIVE_INFINITY;
-  /** How often a freeze between the last look at the clock and a call has struck. */
-  leaps = 0;
 
   constructor(world: ProcessWorld, machine: Machine, settings: Settings) {
     this.#world = world;
@@ -94,7 +97,10 @@ export class SimProcess {
   }
 
   readonly clock: Clock = {
-    nowMs: () => this.machine.bootMs(),
+    nowMs: () => {
+      this.#countLook();
+      return this.machine.bootMs();
+    },
     wallMs: () => Math.floor(this.#world.baseWallMs + this.#world.time.nowMs + this.machine.wallErrorMs),
     setTimer: (delayMs, callback): Timer => {
       let isOver = false;
@@ -165,18 +171,29 @@ export class SimProcess {
     for (const { kind, work } of sorted) this.#world.time.after(0, () => this.deliver(kind, work));
   }
 
-  /** The next time that it sends or changes something it freezes first, after its last look at the clock. */
-  armLeap(ms: number): void {
-    this.#armedLeapMs = ms;
+  /** Before the next effect of a kind it freezes, after its last look at the clock. */
+  armLeap(before: Effect, ms: number): void {
+    this.#armedLeap = { before, ms };
   }
 
-  /** How much later what is being sent now leaves this process. */
-  leapMs(): number {
+  /** Does something once, right after this process has sent its next write to the Lease. */
+  onceItHasWritten(work: () => void): void {
+    this.#afterWrite = work;
+  }
+
+  /** To be called when a write to the Lease has been sent. */
+  hasWritten(): void {
+    const work = this.#afterWrite;
+    this.#afterWrite = null;
+    work?.();
+  }
+
+  /** How much later what is being done now leaves this process. */
+  leapMs(effect: Effect): number {
     const { time } = this.#world;
-    if (this.#armedLeapMs !== null) {
-      this.#leapUntilMs = time.nowMs + this.#armedLeapMs;
-      this.#armedLeapMs = null;
-      this.leaps += 1;
+    if (this.#armedLeap?.before === effect) {
+      this.#leapUntilMs = time.nowMs + this.#armedLeap.ms;
+      this.#armedLeap = null;
       this.freeze();
       time.at(this.#leapUntilMs, () => this.thaw('answer'));
     }
@@ -184,7 +201,7 @@ export class SimProcess {
   }
 
   #defer(change: () => void, excused: () => void): boolean {
-    const leapMs = this.leapMs();
+    const leapMs = this.leapMs('address');
     if (leapMs === 0) return false;
     excused();
     this.#world.time.after(leapMs, () => {
@@ -194,10 +211,20 @@ export class SimProcess {
   }
 
   #countTurn(): void {
+    this.#countAtOnce().turns += 1;
+    if (this.#atOnce.turns > TURNS_AT_ONCE_MAX) this.#world.onDefect(this, new Error('it does not come to rest'));
+  }
+
+  /** A loop without an end would never let another event happen, so it is broken from within. */
+  #countLook(): void {
+    this.#countAtOnce().looks += 1;
+    if (this.#atOnce.looks > LOOKS_AT_ONCE_MAX) throw new Error('it does not come to rest within one turn');
+  }
+
+  #countAtOnce(): { turns: number; looks: number } {
     const { nowMs } = this.#world.time;
-    if (this.#turnsAtOnce.atMs !== nowMs) this.#turnsAtOnce = { atMs: nowMs, turns: 0 };
-    this.#turnsAtOnce.turns += 1;
-    if (this.#turnsAtOnce.turns > TURNS_AT_ONCE_MAX) this.#world.onDefect(this, new Error('it does not come to rest'));
+    if (this.#atOnce.atMs !== nowMs) this.#atOnce = { atMs: nowMs, turns: 0, looks: 0 };
+    return this.#atOnce;
   }
 
   #log(): Log {

@@ -2,7 +2,8 @@
  * The command `npm run simulate`: searches for schedules that break an invariant, and replays one.
  *
  * Arguments: `--runs N` (100), `--seed S` (made from the time, and printed), `--world routed|l2`, `--faults "a,b"` (kinds of
- * faults that may strike), `--replay SEED` with `--keep 1,4` (positions of the faults that strike) prints a run's history.
+ * faults that may strike), `--replay SEED` with `--keep 1,4` (positions of the faults that strike) prints a run's history;
+ * `--weakenings` shows that what weakens a rule is caught, `--only TEXT` those whose name contains it; `--brief` prints JSON.
  */
 import { parseArgs } from 'node:util';
 import { FAULT_KINDS } from './faults.ts';
@@ -11,7 +12,11 @@ import { INVARIANTS } from './invariants.ts';
 import { describeFault, run } from './run.ts';
 import type { Restrictions, RunResult } from './run.ts';
 import { shrink } from './shrink.ts';
+import { tryWeakening, WEAKENINGS } from './weakenings.ts';
+import type { Outcome } from './weakenings.ts';
 
+/** Weakenings tried side by side, each in a process of its own. */
+const AT_A_TIME = 2;
 const HISTORY_LINES = 60;
 const HOUR_MS = 3_600_000;
 
@@ -33,10 +38,15 @@ async function main(): Promise<number> {
       faults: { type: 'string', default: '' },
       replay: { type: 'string' },
       keep: { type: 'string' },
+      brief: { type: 'boolean', default: false },
+      weakenings: { type: 'boolean', default: false },
+      only: { type: 'string', default: '' },
     },
   });
+  if (values.weakenings) return await weaken(values.only);
   const restrictions = restrictionsFrom(values.world, values.faults);
   if (values.replay !== undefined) return await replay(values.replay, restrictions, values.keep);
+  if (values.brief) return await searchBriefly(Number(values.runs), values.seed, restrictions);
   return await search(Number(values.runs), values.seed, restrictions);
 }
 
@@ -79,6 +89,40 @@ async function search(runs: number, seed: string, restrictions: Restrictions): P
   if (violated === null) return 0;
   await explain(violated, restrictions);
   return 1;
+}
+
+/** The same for programs: one line of JSON. */
+async function searchBriefly(runs: number, seed: string, restrictions: Restrictions): Promise<number> {
+  for (let index = 0; index < runs; index += 1) {
+    const { violation } = await run(`${seed}.${index}`, restrictions);
+    if (violation === null) continue;
+    console.log(JSON.stringify({ runs: index + 1, invariant: violation.invariant }));
+    return 1;
+  }
+  console.log(JSON.stringify({ runs, invariant: null }));
+  return 0;
+}
+
+async function weaken(only: string): Promise<number> {
+  const chosen = WEAKENINGS.filter(({ name }) => name.includes(only));
+  const outcomes: Outcome[] = [];
+  const next = chosen.values();
+  const work = async (): Promise<void> => {
+    for (const weakening of next) {
+      const outcome = await tryWeakening(weakening);
+      outcomes.push(outcome);
+      console.log(outcomeText(outcome));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, work));
+  const missed = outcomes.filter(({ problem }) => problem !== null);
+  console.log(`${outcomes.length - missed.length} of ${outcomes.length} weakenings were caught`);
+  return missed.length === 0 ? 0 : 1;
+}
+
+function outcomeText({ name, caughtBy, runs, problem }: Outcome): string {
+  const how = `${caughtBy ?? '–'} after ${runs} ${runs === 1 ? 'run' : 'runs'}`;
+  return `| ${name} | ${problem === null ? how : `${how}: ${problem.toUpperCase()}`} |`;
 }
 
 function addUp(totals: Totals, { virtualMs, plan, exceptions, settledAfterMs }: RunResult): void {

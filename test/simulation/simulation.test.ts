@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { drawPlan, FAULT_KINDS } from './faults.ts';
+import { fileURLToPath } from 'node:url';
+import { drawPlan, FAULT_KINDS, FAULTS } from './faults.ts';
 import { Random } from './random.ts';
 import { run, UNRESTRICTED } from './run.ts';
 import { drawScenario } from './scenario.ts';
 import { VirtualTime } from './virtual-time.ts';
+import { WEAKENINGS } from './weakenings.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 const RUNS = 24;
 
@@ -40,8 +46,17 @@ describe('the simulation', () => {
       const random = new Random(`plan ${index}`);
       for (const { kind } of drawPlan(random, drawScenario(random, null), FAULT_KINDS)) drawn.add(kind);
     }
-    assert.deepEqual([...drawn].sort(), [...FAULT_KINDS].sort());
+    assert.deepEqual([...drawn].sort(), FAULT_KINDS.filter((kind) => FAULTS[kind].weight > 0).sort());
   });
+});
+
+describe('the weakenings', () => {
+  for (const { name, edits, caughtBy } of WEAKENINGS) {
+    test(`${name}: what it replaces is in the product once`, () => {
+      for (const { file, find } of edits) assert.equal(readFileSync(join(ROOT, file), 'utf8').split(find).length - 1, 1, file);
+      assert.ok(caughtBy.length > 0);
+    });
+  }
 });
 
 describe('virtual time', () => {

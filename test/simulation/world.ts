@@ -9,6 +9,7 @@ import { HcloudModel } from '../support/hcloud-model.ts';
 import { KubeModel } from '../support/kube-model.ts';
 import { floatingIpOf } from './faults.ts';
 import { Invariants } from './invariants.ts';
+import type { Calmness } from './invariants.ts';
 import { Machine } from './machine.ts';
 import { networkOf } from './network.ts';
 import type { Conditions, NetworkWorld, Way } from './network.ts';
@@ -21,7 +22,7 @@ import { VirtualTime } from './virtual-time.ts';
 
 const BASE_WALL_MS = Date.UTC(2026, 10, 21, 8);
 const BOOKMARK_MS = 60_000;
-const ROUTES_LOOK_MS = 500;
+const LOOK_AROUND_MS = 500;
 const LABELS = { 'app.kubernetes.io/name': 'leasehold' };
 
 /** A line of what happened, for people. */
@@ -50,7 +51,17 @@ export class World implements ProcessWorld, NetworkWorld {
   readonly history: HistoryLine[] | null;
   readonly logLevel: string;
   readonly #settings: readonly Settings[];
-  readonly #lastHere = new Map<string, number>();
+  readonly #lastTimes = new Map<string, number>();
+  readonly #owners = new Map<string, number | null>();
+  /** When something was last done to anything but a stranger's part of the Lease. */
+  disturbedAtMs = 0;
+  /** What invariants need to know of the world besides what they see for themselves. */
+  readonly calmness: Calmness = {
+    lastRoutedToMs: (machine, address) => this.#lastTime(`routes ${address}`, machine),
+    lastHinderedMs: (machine) => this.#lastTime('hindered', machine),
+    lastProviderTroubleMs: (machine) => this.#lastTime('provider trouble', machine),
+    lastKubeTroubleMs: (machine) => Math.max(this.disturbedAtMs, this.#lastTime('kube trouble', machine)),
+  };
   readonly #ways = new Map<Machine, { readonly kube: Way; readonly provider: Way }>();
 
   constructor(seed: string, scenario: Scenario, keepsHistory: boolean) {
@@ -68,14 +79,12 @@ export class World implements ProcessWorld, NetworkWorld {
         ...scenario.provider,
         floatingIps: scenario.addresses.map((address, index) => ({ id: index + 1, ip: floatingIpOf(address), server: null })),
         servers: this.machines.map(({ server }) => server),
-        onOwner: (ip, server) => this.note(`the provider routes ${ip} to ${server === null ? 'no server' : `server ${server}`}`),
+        onOwner: (ip, server, begunAtMs) => this.#onOwner(ip, server, begunAtMs),
       },
       clock,
     );
-    this.observer = new Invariants(this.time, scenario.kind, this.machines, () => this.kube.lease(), {
-      lastHereMs: (machine, address) => this.#lastHereMs(machine, address),
-    });
-    this.#watchRoutes();
+    this.observer = new Invariants(this.time, scenario.kind, this.machines, () => this.kube.lease(), this.calmness);
+    this.#lookAround();
     this.observer.note = (text, isRoutine) => this.note(text, isRoutine);
     this.kube.onStored = (lease) => this.observer.onLeaseStored(lease);
     this.#sendBookmarks();
@@ -222,27 +231,48 @@ export class World implements ProcessWorld, NetworkWorld {
     return null;
   }
 
-  #lastHereMs(machine: Machine, address: string): number {
-    return this.#lastHere.get(`${machine.name} ${address}`) ?? Number.NEGATIVE_INFINITY;
+  #onOwner(ip: string, server: number | null, begunAtMs: number | null): void {
+    this.note(`the provider routes ${ip} to ${server === null ? 'no server' : `server ${server}`}`);
+    const before = this.#owners.get(ip) ?? null;
+    this.#owners.set(ip, server);
+    if (before !== null && begunAtMs !== null) this.observer.onMovedAway(before, begunAtMs);
   }
 
-  /** Notes what a machine that asks would be told, or that it would be told nothing or something wrong. */
-  #watchRoutes(): void {
-    if (this.scenario.kind === 'l2') return;
-    const { misbehaviours, lie } = this.conditions.provider;
-    const isTroubled =
-      lie !== null ||
-      misbehaviours.some(({ share }) => share > 0) ||
-      this.hcloud.remaining === 0 ||
-      !this.hcloud.tokens.has('hcloud-token');
+  /** Notes what each machine that asks would be told, and what stands in its way. */
+  #lookAround(): void {
     for (const machine of this.machines) {
+      const isTroubled = this.#isProviderTroubled(machine);
+      if (isTroubled) this.#noteTime('provider trouble', machine);
+      const { uplink } = machine.kernel;
+      const isFit = machine.service === 'well' && uplink?.isUp === true && uplink.hasCarrier && this.processesOn(machine).length === 1;
+      if (isTroubled || !isFit) this.#noteTime('hindered', machine);
+      if (this.#isKubeTroubled(machine)) this.#noteTime('kube trouble', machine);
       for (const address of this.scenario.addresses) {
-        const isHere =
-          isTroubled || this.way(machine, 'provider').cut !== null || this.hcloud.ownerOf(floatingIpOf(address)) === machine.server;
-        if (isHere) this.#lastHere.set(`${machine.name} ${address}`, this.time.nowMs);
+        if (isTroubled || this.hcloud.ownerOf(floatingIpOf(address)) === machine.server) this.#noteTime(`routes ${address}`, machine);
       }
     }
-    this.time.after(ROUTES_LOOK_MS, () => this.#watchRoutes());
+    this.time.after(LOOK_AROUND_MS, () => this.#lookAround());
+  }
+
+  #isProviderTroubled(machine: Machine): boolean {
+    const { misbehaviours, lie } = this.conditions.provider;
+    const isWrong = lie !== null || this.hcloud.actionsEnd !== 'success' || this.hcloud.tokens.get('hcloud-token') !== 'read-write';
+    return (
+      isWrong || this.hcloud.remaining === 0 || misbehaviours.some(({ share }) => share > 0) || isTroubled(this.way(machine, 'provider'))
+    );
+  }
+
+  #isKubeTroubled(machine: Machine): boolean {
+    const { outage, misbehaviours } = this.conditions.kube;
+    return outage !== null || misbehaviours.some(({ share }) => share > 0) || isTroubled(this.way(machine, 'kube'));
+  }
+
+  #noteTime(what: string, { name }: Machine): void {
+    this.#lastTimes.set(`${what} ${name}`, this.time.nowMs);
+  }
+
+  #lastTime(what: string, { name }: Machine): number {
+    return this.#lastTimes.get(`${what} ${name}`) ?? Number.NEGATIVE_INFINITY;
   }
 
   #sendBookmarks(): void {
@@ -257,6 +287,10 @@ export class World implements ProcessWorld, NetworkWorld {
 
 function freeWay(): Way {
   return { cut: null, slowMs: 0, requestLoss: 0, answerLoss: 0 };
+}
+
+function isTroubled({ cut, slowMs, requestLoss, answerLoss }: Way): boolean {
+  return cut !== null || slowMs > 0 || requestLoss > 0 || answerLoss > 0;
 }
 
 function trueClock(time: VirtualTime): Clock {

@@ -41,8 +41,8 @@ export interface HcloudOptions {
   readonly sameOwner?: 'success' | 'floating_ip_assigned';
   /** How assigning is answered while the floating IP is assigned to another server. */
   readonly otherOwner?: 'success' | 'floating_ip_assigned';
-  /** Called when traffic moves. */
-  readonly onOwner?: (ip: string, server: number | null) => void;
+  /** Called when traffic moves. `begunAtMs`: when the action that moves it began; null where a person moves it. */
+  readonly onOwner?: (ip: string, server: number | null, begunAtMs: number | null) => void;
   /** Called when a write is accepted. */
   readonly onAccepted?: (write: AcceptedWrite) => void;
 }
@@ -113,7 +113,7 @@ export class HcloudModel {
   move(ip: string, server: number | null): void {
     const floatingIp = this.#floatingIps.find((each) => each.ip === ip);
     if (floatingIp === undefined) throw new Error(`there is no floating IP ${ip}`);
-    this.#setOwner(floatingIp, server);
+    this.#setOwner(floatingIp, server, null);
   }
 
   /** Begins an action that nobody of ours asked for, such as a late one of a holder that is gone. */
@@ -197,14 +197,15 @@ export class HcloudModel {
       finishedAt: null,
     };
     this.#actions.push(action);
-    if (this.#options.ownerChangesAt === 'start' && this.actionsEnd === 'success') this.#setOwner(floatingIp, server);
+    const begunAtMs = this.#clock.nowMs();
+    if (this.#options.ownerChangesAt === 'start' && this.actionsEnd === 'success') this.#setOwner(floatingIp, server, begunAtMs);
     if (this.actionsEnd === 'never') return action;
     const end = this.actionsEnd;
     const timer = this.#clock.setTimer(this.actionMs, () => {
       this.#timers.delete(timer);
       action.status = end;
       action.finishedAt = this.#now();
-      if (end === 'success') this.#setOwner(floatingIp, server);
+      if (end === 'success') this.#setOwner(floatingIp, server, begunAtMs);
     });
     this.#timers.add(timer);
     return action;
@@ -233,10 +234,10 @@ export class HcloudModel {
     return paged('actions', actions.map(actionJson), query);
   }
 
-  #setOwner(floatingIp: FloatingIp, server: number | null): void {
+  #setOwner(floatingIp: FloatingIp, server: number | null, begunAtMs: number | null): void {
     if (floatingIp.server === server) return;
     floatingIp.server = server;
-    this.#options.onOwner?.(floatingIp.ip, server);
+    this.#options.onOwner?.(floatingIp.ip, server, begunAtMs);
   }
 
   #rateLimitHeaders(): Record<string, string> {
