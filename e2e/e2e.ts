@@ -71,7 +71,8 @@ function skipAll(options: Options, why: string): number {
   );
   say(`Skipped, because ${why}:`);
   for (const name of names) say(`  ${name}`);
-  say(`0 passed, 0 failed, ${names.length} skipped`);
+  // A run for CI that tries nothing has failed.
+  say(options.isCi ? `0 passed, ${names.length} failed, 0 skipped` : `0 passed, 0 failed, ${names.length} skipped`);
   return options.isCi ? 1 : 0;
 }
 
