@@ -372,8 +372,8 @@ export class Invariants implements Observer {
     const isOfSamePlace = placeOf(basedOn) === placeOf(process.identity);
     if (basedOn === '' || basedOn === process.identity || isOfSamePlace) return;
     const readAtMs = read?.handledAtMs ?? 0;
-    // A candidate that was hindered may act on what it read while it was.
-    if (this.#calmness.lastHinderedMs(machine) >= readAtMs) return;
+    // A candidate that was hindered, or stood still, may act on what it read before.
+    if (Math.max(this.#calmness.lastHinderedMs(machine), process.lastThawMs, machine.lastResumeMs) >= readAtMs) return;
     const unasked = this.#changes.filter((atMs) => atMs > readAtMs);
     const hasWaitedMs = nowMs - (unasked[0] ?? nowMs);
     if (unasked.length >= 3 && hasWaitedMs > settings.lease.durationMs / 2) {

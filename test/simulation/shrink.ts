@@ -18,15 +18,23 @@ export interface Shrunk {
 /** Shrinks the plan of a run that was violated. */
 export async function shrink(found: RunResult, restrictions: Restrictions): Promise<Shrunk> {
   const invariant = found.violation?.invariant;
-  let tries = 0;
-  const stillViolates = async (kept: readonly number[]): Promise<boolean> => {
-    tries += 1;
-    const { violation } = await run(found.seed, restrictions, { kept });
+  const kept = await fewestThat(found.plan.length, async (some) => {
+    const { violation } = await run(found.seed, restrictions, { kept: some });
     return violation?.invariant === invariant;
+  });
+  return { kept, result: await run(found.seed, restrictions, { kept, keepsHistory: true }) };
+}
+
+/** A few of so many positions that are enough for something which holds for all of them. */
+export async function fewestThat(count: number, holds: (kept: readonly number[]) => Promise<boolean>): Promise<readonly number[]> {
+  let tries = 0;
+  const stillHolds = (kept: readonly number[]): Promise<boolean> => {
+    tries += 1;
+    return holds(kept);
   };
-  let kept: readonly number[] = found.plan.map((_, index) => index);
+  let kept: readonly number[] = Array.from({ length: count }, (_, index) => index);
   for (let parts = 2; kept.length > 0 && tries < TRIES_MAX;) {
-    const smaller = await firstThat(stillViolates, complements(kept, parts));
+    const smaller = await firstThat(stillHolds, complements(kept, parts));
     if (smaller !== null) {
       kept = smaller;
       parts = Math.max(2, parts - 1);
@@ -36,7 +44,7 @@ export async function shrink(found: RunResult, restrictions: Restrictions): Prom
       parts = Math.min(kept.length, parts * 2);
     }
   }
-  return { kept, result: await run(found.seed, restrictions, { kept, keepsHistory: true }) };
+  return kept;
 }
 
 async function firstThat(

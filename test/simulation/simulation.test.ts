@@ -7,6 +7,7 @@ import { drawPlan, FAULT_KINDS, FAULTS } from './faults.ts';
 import { Random } from './random.ts';
 import { run, UNRESTRICTED } from './run.ts';
 import { drawScenario } from './scenario.ts';
+import { fewestThat } from './shrink.ts';
 import { VirtualTime } from './virtual-time.ts';
 import { WEAKENINGS } from './weakenings.ts';
 
@@ -55,6 +56,15 @@ describe('the weakenings', () => {
     test(`${name}: what it replaces is in the product once`, () => {
       for (const { file, find } of edits) assert.equal(readFileSync(join(ROOT, file), 'utf8').split(find).length - 1, 1, file);
       assert.ok(caughtBy.length > 0);
+    });
+  }
+});
+
+describe('shrinking', () => {
+  for (const needed of [[], [0], [7], [3, 11], [0, 1, 2], [2, 6, 9, 13]]) {
+    test(`finds that ${needed.length === 0 ? 'nothing' : needed.join(' and ')} is enough`, async () => {
+      const kept = await fewestThat(16, (some) => Promise.resolve(needed.every((index) => some.includes(index))));
+      assert.deepEqual(kept, needed);
     });
   }
 });
