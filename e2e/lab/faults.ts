@@ -39,6 +39,8 @@ export interface Fault {
   readonly strike: (stage: LabStage, holder: string) => Promise<void> | void;
   /** Undoes what is still there when the address has settled. */
   readonly mend?: (stage: LabStage, holder: string) => Promise<void> | void;
+  /** Ends agents and starts new ones. */
+  readonly restarts?: true;
   /** Afterwards agents stand back for a while: they are started afresh, so that the next fault finds them as any other. */
   readonly leavesMarks?: true;
   /** Why this cannot be done here. */
@@ -169,12 +171,14 @@ export const FAULTS: readonly Fault[] = [
   // The agent's process.
   {
     name: 'agent stopped politely (SIGTERM)',
+    restarts: true,
     expected: { routed: routed(NOTHING_MS, 'another node'), l2: l2(1_000, 'another node') },
     strike: stopPolitely,
     mend: startAgent,
   },
   {
     name: 'agent killed (SIGKILL)',
+    restarts: true,
     expected: { routed: routed(NOTHING_MS, 'another node'), l2: l2(MOVE_MS, 'another node') },
     strike: (stage, holder) => stage.killAgent(holder),
     mend: startAgent,
@@ -190,6 +194,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'agent killed and started again at once',
+    restarts: true,
     expected: { routed: routed(NOTHING_MS, 'same node', 1), l2: l2(1_500, 'same node') },
     strike: async (stage, holder) => {
       const transitions = stage.transitions();
@@ -211,11 +216,13 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'rolling restart of all agents',
+    restarts: true,
     expected: { routed: routed(NOTHING_MS, 'any node', 3), l2: l2(3_000, 'any node') },
     strike: restartAll,
   },
   {
     name: 'all agents killed and started again at once',
+    restarts: true,
     expected: { routed: routed(4_000, 'any node', 3), l2: l2(4_000, 'any node') },
     strike: async (stage) => {
       const transitions = stage.transitions();
@@ -272,12 +279,14 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'probes of the holder flap',
+    restarts: true,
     expected: { routed: routed(NOTHING_MS, 'another node'), l2: l2(2_000, 'another node') },
     strike: (stage, holder) => flap(stage, [holder]),
     leavesMarks: true,
   },
   {
     name: 'probes of every node flap at once',
+    restarts: true,
     expected: { routed: routed(NOTHING_MS, 'any node') },
     strike: (stage) => flap(stage, everybody(stage)),
     leavesMarks: true,
@@ -372,6 +381,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'agent stopped politely beside a client-go candidate',
+    restarts: true,
     expected: { routed: routed(NOTHING_MS, 'another node') },
     strike: async (stage, holder) => {
       const elector = new Elector(stage.leases.plane.admin);
@@ -420,6 +430,7 @@ export const FAULTS: readonly Fault[] = [
   // The provider.
   {
     name: 'agent stopped politely, provider takes 20 s',
+    restarts: true,
     expected: { routed: routed(NOTHING_MS, 'another node') },
     strike: async (stage, holder) => {
       const { actionMs } = stage.hcloud;
@@ -508,6 +519,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'agent stopped politely while the token is revoked, for 3 s',
+    restarts: true,
     expected: { routed: routed(NOTHING_MS, 'another node', 3) },
     strike: async (stage, holder) => {
       const stopped = stopPolitely(stage, holder);

@@ -73,6 +73,16 @@ export class Lab {
     return trial;
   }
 
+  /** The processes of the agents that run now, by their nodes. */
+  processes(): { readonly node: string; readonly pid: number }[] {
+    const stage = this.#stage;
+    if (stage === null) return [];
+    return stage.nodes.flatMap((node) => {
+      const agent = stage.agent(node);
+      return agent?.isRunning === true ? [{ node, pid: agent.pid }] : [];
+    });
+  }
+
   async close(): Promise<void> {
     const stage = this.#stage;
     this.#stage = null;
