@@ -229,7 +229,7 @@ export function drawPlan(random: Random, scenario: Scenario, kinds: readonly Fau
   });
   if (possible.length === 0) return [];
   const plan = Array.from({ length: random.integer(3, 16) }, () => drawFault(random, scenario, possible)).sort((a, b) => a.atMs - b.atMs);
-  return withDeletionsApart(plan);
+  return withDeletionsApart(plan, scenario);
 }
 
 function drawFault(random: Random, { timings, faultsMs }: Scenario, kinds: readonly FaultKind[]): Fault {
@@ -255,8 +255,9 @@ function pickKind(random: Random, kinds: readonly FaultKind[]): FaultKind {
   return kinds.find((each) => (left -= FAULTS[each].weight) < 0) ?? random.pick(kinds);
 }
 
-function withDeletionsApart(plan: readonly Fault[]): Fault[] {
-  let freeAtMs = 0;
+/** A Lease that is missing at the start counts as deleted then: who creates and holds it may not be seen either. */
+function withDeletionsApart(plan: readonly Fault[], { leaseAtStart }: Scenario): Fault[] {
+  let freeAtMs = leaseAtStart === 'absent' ? DELETIONS_APART_MS : 0;
   return plan.filter(({ kind, atMs, forMs }) => {
     const { deletesLease }: FaultDefinition = FAULTS[kind];
     if (deletesLease === undefined) return true;
