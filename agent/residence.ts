@@ -2,9 +2,9 @@
  * Whether this is the only agent process for its Lease on this node.
  *
  * Guarantees: the proof is a name that one process at a time can have, held for life, so an earlier process that held it is
- * gone. Who finds it with another agent waits for that one's end. A process of an ordinary user that has taken the name is
- * reported and passed over: there are several names, each agent takes the first that no agent and no stranger has, and
- * counts as alone only after it has seen no agent at any of the others.
+ * gone. Who finds another agent waits for that one's end. A process of another user that sits on the name, or one that
+ * cannot be identified, may be a stranger or an agent: it is reported and passed over, there being several names, and this
+ * agent goes on without proof, known to later ones by the name that it took.
  * Covers one network namespace of one machine; what lives in another has interfaces of its own.
  */
 import { createHash } from 'node:crypto';
@@ -13,19 +13,14 @@ import type { Clock } from './clock.ts';
 import type { Residence } from './contender/input.ts';
 import { NAME_LENGTH_MAX } from './link/abstract-socket.ts';
 import type { ProcessNames } from './link/abstract-socket.ts';
+import type { UnixPeer } from './link/libc.ts';
 
-/** Strangers would have to take as many names to leave an agent without proof. */
+/** A stranger would have to take as many names to keep an agent from being known to others. */
 const NAMES = 8;
 /** How soon an agent that waits notices that the other one has ended. */
 const PAUSE_MS = 100;
 const TRIES_BEFORE_ASKING_AGAIN = 600;
 const ROOT = 0;
-
-interface Attempt {
-  readonly report: ResidenceReport;
-  /** The name of the agent to wait for; null when there is nothing to wait for. */
-  readonly waitFor: string | null;
-}
 
 export interface ResidenceReport {
   readonly residence: Residence;
@@ -40,6 +35,13 @@ export interface ResidenceWorld {
   readonly uid: number;
 }
 
+/** What one try has shown. */
+interface Attempt {
+  readonly report: ResidenceReport;
+  /** The name that has to become free before another try can show more; null when this is the last word. */
+  readonly waitFor: string | null;
+}
+
 /** The names that agents for a Lease take. Readable in `ss -xl`, unless the Lease's own name is too long for that. */
 export function residenceNames({ namespace, name }: { readonly namespace: string; readonly name: string }): string[] {
   const readable = `leasehold/${namespace}/${name}`;
@@ -48,7 +50,7 @@ export function residenceNames({ namespace, name }: { readonly namespace: string
   return Array.from({ length: NAMES }, (_, index) => `${base}/${index}`);
 }
 
-/** Tries until it is alone or cannot know, and tells each change. Ends then, or when the signal is aborted. */
+/** Tries until it has a name and has judged all others, and tells each change. Ends then, or when the signal is aborted. */
 export async function establishResidence(
   names: readonly string[],
   world: ResidenceWorld,
@@ -76,49 +78,44 @@ async function untilFree(name: string, { names, clock }: ResidenceWorld, signal:
 }
 
 async function tryOnce(all: readonly string[], { names, uid }: ResidenceWorld): Promise<Attempt> {
-  const strangers: string[] = [];
-  /** The agent that has a name, in words; null where it is free or a stranger has it. */
-  const agentAt = (name: string): string | null => {
-    const holder = names.holderOf(name);
-    if (holder === null) return null;
-    if (holder.uid === ROOT || holder.uid === uid) return `process ${holder.pid ?? 'unknown'}`;
-    strangers.push(`process ${holder.pid ?? 'unknown'} of user ${holder.uid ?? 'unknown'} at @${name}`);
-    return null;
-  };
   try {
-    let own: string | null = null;
-    for (const name of all) {
-      if (await names.take(name)) {
-        own = name;
-        break;
-      }
-      const agent = agentAt(name);
-      if (agent !== null) return shared(agent, name);
+    const own = await takeFirst(all, names);
+    // All of them, and only now that nobody can pass this one by unseen: who has which may have changed meanwhile.
+    const others = all.flatMap((name) => {
+      const holder = name === own ? null : names.holderOf(name);
+      return holder === null ? [] : [{ name, holder }];
+    });
+    const agent = others.find(({ holder }) => holder.uid === ROOT || holder.uid === uid);
+    if (agent !== undefined) {
+      if (own !== null) names.release(own);
+      return shared(agent.name, agent.holder);
     }
-    if (own === null) return unsure(taken(strangers));
-    // Only now that nobody can pass this one by unseen: another may have begun while a stranger had other names than now.
-    for (const name of all) {
-      const agent = name === own ? null : agentAt(name);
-      if (agent === null) continue;
-      names.release(own);
-      return shared(agent, name);
-    }
-    const passedOver = strangers.length === 0 ? '' : `; ${taken(strangers)}`;
-    return { report: { residence: 'alone', reason: `no other agent runs on this node${passedOver}` }, waitFor: null };
+    if (own !== null && others.length === 0)
+      return { report: { residence: 'alone', reason: 'no other agent runs on this node' }, waitFor: null };
+    const strangers = others.map(({ name, holder }) => `${nameOf(holder)} at @${name}`);
+    return unsure(`what agents know each other by is taken by ${strangers.join(', ')}`, own === null ? (all[0] ?? null) : null);
   } catch (error) {
-    return unsure(asError(error).message);
+    return unsure(asError(error).message, null);
   }
 }
 
-function shared(agent: string, waitFor: string): Attempt {
-  const reason = `another agent for this Lease runs on this node (${agent}): waiting for its end`;
+async function takeFirst(all: readonly string[], names: ProcessNames): Promise<string | null> {
+  for (const name of all) if (await names.take(name)) return name;
+  return null;
+}
+
+function shared(waitFor: string, holder: UnixPeer): Attempt {
+  const reason = `another agent for this Lease runs on this node (${nameOf(holder)}): waiting for its end`;
   return { report: { residence: 'shared', reason }, waitFor };
 }
 
-function unsure(why: string): Attempt {
-  return { report: { residence: 'unsure', reason: `whether another agent runs on this node cannot be told: ${why}` }, waitFor: null };
+function unsure(why: string, waitFor: string | null): Attempt {
+  return { report: { residence: 'unsure', reason: `whether another agent runs on this node cannot be told: ${why}` }, waitFor };
 }
 
-function taken(strangers: readonly string[]): string {
-  return `what agents know each other by is taken by ${strangers.join(', ')}`;
+/** The kernel tells no number of a process that another container hides. */
+function nameOf(holder: UnixPeer): string {
+  if (holder.uid === null) return 'a process that does not answer';
+  const process = holder.pid === null || holder.pid === 0 ? 'a process in another container' : `process ${holder.pid}`;
+  return holder.uid === ROOT ? process : `${process} of user ${holder.uid}`;
 }

@@ -29,8 +29,9 @@ class Node {
       },
       release: (name) => void this.holders.delete(name),
       holderOf: (name) => {
-        this.asked += 1;
-        return this.holders.get(name) ?? null;
+        const holder = this.holders.get(name) ?? null;
+        if (holder !== null) this.asked += 1;
+        return holder;
       },
       die: () => {
         for (const [name, holder] of this.holders) if (holder === mine) this.holders.delete(name);
@@ -93,12 +94,13 @@ describe('an agent', () => {
     assert.equal((await new Started(node.process(2, 998), 998).now())?.residence, 'shared');
   });
 
-  test('passes over a name that an ordinary user has taken, reports it, and is known to others all the same', async () => {
+  test('passes over a name that another user has taken, reports it, proves nothing, and is known to others all the same', async () => {
     const node = new Node();
     node.holders.set(FIRST, STRANGER);
     const first = new Started(node.process(1));
-    assert.equal((await first.now())?.residence, 'alone');
+    assert.equal((await first.now())?.residence, 'unsure', 'the stranger may be an agent that runs as another user');
     assert.match(first.reports[0]?.reason ?? '', /process 4711 of user 1000/);
+    await first.done;
     assert.equal((await new Started(node.process(2)).now())?.residence, 'shared');
     node.holders.delete(FIRST);
     const third = new Started(node.process(3));
@@ -106,10 +108,10 @@ describe('an agent', () => {
     assert.deepEqual([...node.holders.keys()], [SECOND], 'and it keeps nothing while it waits');
   });
 
-  test('passes over one that nobody answers for', async () => {
+  test('proves nothing beside one that does not answer, such as an agent that is frozen', async () => {
     const node = new Node();
     node.holders.set(FIRST, { pid: null, uid: null });
-    assert.equal((await new Started(node.process(1)).now())?.residence, 'alone');
+    assert.equal((await new Started(node.process(1)).now())?.residence, 'unsure');
   });
 
   test('finds an agent that took a later name while strangers came and went', async () => {
@@ -119,12 +121,21 @@ describe('an agent', () => {
     assert.equal((await new Started(node.process(1)).now())?.residence, 'shared');
   });
 
-  test('is unsure where strangers have every name, and goes on without proof', async () => {
+  test('is unsure where strangers have every name, goes on without proof, and takes a name as soon as there is one', async () => {
     const node = new Node();
     for (const name of NAMES) node.holders.set(name, STRANGER);
     const started = new Started(node.process(1));
     assert.equal((await started.now())?.residence, 'unsure');
+    node.holders.delete(FIRST);
+    await started.now();
+    assert.equal(node.holders.get(FIRST)?.pid, 1);
     await started.done;
+  });
+
+  test('says that the other one is in another container where the kernel gives it no number', async () => {
+    const node = new Node();
+    node.holders.set(FIRST, { pid: 0, uid: 0 });
+    assert.match((await new Started(node.process(1)).now())?.reason ?? '', /in another container/);
   });
 
   test('is unsure where the kernel does not let it take a name, and says why', async () => {

@@ -161,8 +161,8 @@ export const SCHEMA = {
     default: null,
     defaultDoc: '`hold`; with `PROVIDER=none` always `release`',
     doc:
-      'What a holder does whose renewals fail because the Kubernetes API is silent: `hold` keeps the addresses bound for as long as the provider routes ' +
-      'them here and nobody else is seen to hold the Lease; `release` takes them off after `PROVIDER_TIMEOUT`.',
+      'What a holder does whose renewals fail because the Kubernetes API does not answer as it should: `hold` keeps the addresses bound until the ' +
+      'provider says that it routes them elsewhere, or another agent is seen to hold the Lease; `release` takes them off after `PROVIDER_TIMEOUT`.',
   }),
   LOG_LEVEL: setting({ format: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal'), default: 'info', doc: 'How much is logged.' }),
   LOG_FORMAT: setting({ format: oneOf('json', 'pretty'), default: 'json', doc: '`json` for machines, `pretty` for people.' }),

@@ -1,32 +1,18 @@
 /**
- * What happens to each address on the interface: bound before it is claimed, refreshed and put back while the office
- * lasts, and kept for clients after it until the provider routes elsewhere: for a bounded while (linger), or for as long as
- * nothing but the API's silence speaks against it (holdover).
+ * What happens to each address on the interface: bound before it is claimed, refreshed and put back while the office lasts.
+ * What stays of it after the office is in retention.ts.
  *
- * Guarantees: an address that somebody else configured is used, never changed; nothing is written to the provider for one that
- * is kept after its office. A linger goes when its bound is over, a leftover when its kernel lifetime is.
+ * Guarantees: an address that somebody else configured is used where routed and refused on L2, and never changed.
  */
-import { advanceClaim, onVerified } from './claims.ts';
-import { isAlone } from './state.ts';
+import { advanceClaim, claimHeldOver, onVerified } from './claims.ts';
 import type { AddressView, BindOutcome, LinkView, Owner, UnbindOutcome } from './input.ts';
-import { isOfSamePlace, termOf } from './lease.ts';
-import type { AddressState, Claim, Contender, Office, OwnerReading } from './state.ts';
-import { LIFETIME_MARGIN_MS, LIFETIME_UNIT_MS, lifetimeEndMs, stallMs } from './settings.ts';
+import { advanceRetained, isLongEnough, leftover, onRetainedOwnerRead, onRetainedSeen, unbind } from './retention.ts';
+import { LIFETIME_UNIT_MS, lifetimeEndMs } from './settings.ts';
+import type { AddressState, Claim, Office } from './state.ts';
 import type { Turn } from './turn.ts';
 
-const FOREIGN_READS_TO_LET_GO = 2;
-/** Owner reads after office start quickly, because clients have usually moved within a second, and grow rarer. */
-const FIRST_READING: OwnerReading = { attempt: null, readAtMs: 0, pauseMs: 200, foreignReads: 0 };
-const FOREIGN_REREAD_MS = 100;
-const LEFTOVER_READING: OwnerReading = { attempt: null, readAtMs: 0, pauseMs: 1_000, foreignReads: 0 };
-const OWNER_PAUSE_MAX_MS = { lingering: 2_000, 'held-over': 2_000, leftover: 5_000 } as const;
-const PAUSE_GROWTH = 1.2;
 const BIND_RETRY_MS = 1_000;
-const UNBIND_RETRY_MS = 100;
 const UNBIND_TRIES = 5;
-
-/** Ours on the interface, though we hold no office: where the provider routes it says how long it stays. */
-type ReadOutOfOffice = AddressState & { is: 'lingering' | 'leftover' | 'held-over' };
 
 /** Does what is due for every address. */
 export function advanceAddresses(turn: Turn): void {
@@ -34,41 +20,23 @@ export function advanceAddresses(turn: Turn): void {
 }
 
 function advanceAddress(turn: Turn, address: string): void {
-  const { life, settings } = turn.draft;
+  const { life } = turn.draft;
   const state = turn.address(address);
   const office = life.is === 'holding' ? life.office : null;
   switch (state.is) {
     case 'absent':
       if (office !== null && turn.due(state.retryAtMs)) bind(turn, address, office);
       return;
-    case 'leftover':
-      if (office !== null) return bind(turn, address, office);
-      // Where another agent lives on this node, or may, what is bound is not left over.
-      if (!isAlone(turn.draft)) return;
-      if (settings.kind === 'l2') {
-        if (!mayBeTakenOver(turn.draft) && turn.due(state.reading.readAtMs)) unbind(turn, address, 0);
-        return;
-      }
-      if (turn.draft.provider?.ready === true) readOwner(turn, address, state);
-      return;
     case 'bound':
       if (office !== null) advanceClaim(turn, address, state.claim, office);
       return;
+    case 'held-over':
+      if (office !== null) return resume(turn, address, state, office);
+      return advanceRetained(turn, address, state);
+    case 'leftover':
     case 'lingering':
       if (office !== null) return bind(turn, address, office);
-      if (turn.due(state.untilMs)) {
-        const waitedS = Math.round(settings.worstMoveMs / 1_000);
-        turn.incident('linger-expired', `taken off: no other node has taken it over within ${waitedS}s`, address);
-        return takeOff(turn, address, state.managed);
-      }
-      readOwner(turn, address, state);
-      return;
-    case 'held-over':
-      if (office !== null) return bind(turn, address, office);
-      if (turn.draft.verdict?.healthy === false) return endHeldOver(turn, address, state, 'this node is not healthy any more');
-      if (life.is !== 'standby' && life.is !== 'acquiring') return turn.setAddress(address, lingering(turn, state.managed, turn.nowMs));
-      readOwner(turn, address, state);
-      return;
+      return advanceRetained(turn, address, state);
     case 'unbinding':
       if (turn.due(state.retryAtMs)) unbind(turn, address, state.failures);
       return;
@@ -77,11 +45,11 @@ function advanceAddress(turn: Turn, address: string): void {
   }
 }
 
-/** Whether an earlier process of this node may still be the one that the Lease names, so that its place can be taken. */
-function mayBeTakenOver({ observation, settings }: Contender): boolean {
-  const term = observation === null ? null : termOf(observation.sight);
-  if (term === null) return observation === null;
-  return term.holder !== settings.identity && isOfSamePlace(term.holder, settings.identity);
+/** The office is back, and nobody has held one in between: what was held over goes on as if nothing had been. */
+function resume(turn: Turn, address: string, { managed }: AddressState & { is: 'held-over' }, office: Office): void {
+  turn.setAddress(address, { is: 'bound', managed, problem: null, claim: claimHeldOver(turn.nowMs) });
+  const untilMs = lifetimeEndMs(turn.draft.settings, turn.nowMs);
+  if (managed) turn.command({ type: 'bind', address, untilMs, notAfterMs: office.tenureEndMs });
 }
 
 function bind(turn: Turn, address: string, office: Office): void {
@@ -95,17 +63,12 @@ function bind(turn: Turn, address: string, office: Office): void {
 
 /** Where nobody arbitrates, nothing is bound or refreshed while something speaks against this term (rule 4). */
 function isInDoubt(turn: Turn, office: Office): boolean {
-  return turn.draft.settings.kind === 'l2' && office.mustRead;
+  return turn.draft.settings.kind === 'l2' && office.doubt !== null;
 }
 
 /** A lifetime on L2 counts from the renewal; on a routed provider it only has to outlast a move that starts now. */
 function boundBaseMs(turn: Turn, office: Office): number {
   return turn.draft.settings.kind === 'routed' ? turn.nowMs : office.renewalSentAtMs;
-}
-
-function unbind(turn: Turn, address: string, failures: number): void {
-  turn.setAddress(address, { is: 'unbinding', failures, retryAtMs: turn.nowMs + UNBIND_RETRY_MS });
-  turn.command({ type: 'unbind', address });
 }
 
 /** Takes in what a bind brought. */
@@ -115,7 +78,10 @@ export function onBindDone(turn: Turn, address: string, outcome: BindOutcome): v
     // The office ended while it was being bound, or it could not be put back: there is nothing that could linger.
     return turn.setAddress(address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
   }
-  if (state?.is === 'held-over' && outcome.is === 'foreign') return turn.setAddress(address, { ...state, managed: false });
+  if (state?.is === 'held-over') {
+    if (outcome.is === 'failed') turn.incident('bind-failed', outcome.message, address);
+    return turn.setAddress(address, { ...state, managed: outcome.is !== 'foreign' });
+  }
   if (state?.is !== 'binding' && state?.is !== 'bound') return;
   const { settings } = turn.draft;
   const wasBound = state.is === 'bound';
@@ -169,7 +135,7 @@ export function onUnbindDone(turn: Turn, address: string, outcome: UnbindOutcome
   const failures = state.failures + 1;
   if (failures < UNBIND_TRIES) return turn.setAddress(address, { ...state, failures });
   turn.incident('address-left-behind', `${outcome.message}; the kernel removes it when its lifetime ends`, address);
-  turn.setAddress(address, { is: 'leftover', reading: { ...LEFTOVER_READING, readAtMs: turn.nowMs + BIND_RETRY_MS } });
+  turn.setAddress(address, leftover(turn.nowMs + BIND_RETRY_MS));
 }
 
 /** Takes in where the provider routes an address. */
@@ -178,28 +144,8 @@ export function onOwnerRead(turn: Turn, address: string, attempt: number, owner:
   if (state?.is === 'bound' && state.claim.is === 'confirmed' && state.claim.attempt === attempt) {
     return onVerified(turn, address, state.claim, owner);
   }
-  const isAwaited = state?.is === 'lingering' || state?.is === 'leftover' || state?.is === 'held-over';
-  if (isAwaited && state.reading.attempt === attempt) onOwnerReadOutOfOffice(turn, address, state, owner);
-}
-
-function onOwnerReadOutOfOffice(turn: Turn, address: string, state: ReadOutOfOffice, owner: Owner): void {
-  // What is held over is held because it is routed here, so to nobody is elsewhere, too.
-  const isElsewhere = owner.is === 'other' || (state.is === 'held-over' && owner.is === 'nobody');
-  const foreignReads = isElsewhere ? state.reading.foreignReads + 1 : 0;
-  if (foreignReads >= FOREIGN_READS_TO_LET_GO) {
-    const whom = owner.is === 'other' ? `to ${owner.name} now` : 'nowhere';
-    switch (state.is) {
-      case 'leftover':
-        return unbind(turn, address, 0);
-      case 'held-over':
-        return endHeldOver(turn, address, state, `the provider routes it ${whom}`);
-      case 'lingering':
-        turn.incident('linger-ended', `the provider routes it ${whom}`, address);
-        return takeOff(turn, address, state.managed);
-    }
-  }
-  const pauseMs = foreignReads > 0 ? FOREIGN_REREAD_MS : Math.min(OWNER_PAUSE_MAX_MS[state.is], state.reading.pauseMs * PAUSE_GROWTH);
-  turn.setAddress(address, { ...state, reading: { attempt: null, readAtMs: turn.nowMs + pauseMs, pauseMs, foreignReads } });
+  const isRetained = state?.is === 'lingering' || state?.is === 'leftover' || state?.is === 'held-over';
+  if (isRetained && state.reading.attempt === attempt) onRetainedOwnerRead(turn, address, state, owner);
 }
 
 /**
@@ -218,10 +164,7 @@ function onAddressSeen(turn: Turn, address: string, seen: AddressView): void {
   const state = turn.address(address);
   switch (state.is) {
     case 'absent':
-      if (seen.is === 'ours') turn.setAddress(address, { is: 'leftover', reading: { ...LEFTOVER_READING, readAtMs: turn.nowMs } });
-      return;
-    case 'leftover':
-      if (seen.is !== 'ours') turn.setAddress(address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
+      if (seen.is === 'ours') turn.setAddress(address, leftover(turn.nowMs));
       return;
     case 'bound': {
       if (life.is !== 'holding') return;
@@ -236,88 +179,14 @@ function onAddressSeen(turn: Turn, address: string, seen: AddressView): void {
       if (!isEnough) turn.command({ type: 'bind', address, untilMs, notAfterMs: life.office.tenureEndMs });
       return;
     }
+    case 'leftover':
     case 'lingering':
-      if (state.managed && seen.is === 'absent') {
-        const { untilMs } = state;
-        turn.command({ type: 'bind', address, untilMs: untilMs + LIFETIME_UNIT_MS, notAfterMs: untilMs });
-      }
-      return;
-    case 'held-over': {
-      const untilMs = lifetimeEndMs(settings, turn.nowMs);
-      if (!state.managed || isLongEnough(seen, untilMs - turn.nowMs)) return;
-      turn.command({ type: 'bind', address, untilMs, notAfterMs: turn.nowMs + stallMs(settings) });
-      return;
-    }
+    case 'held-over':
+      return onRetainedSeen(turn, address, state, seen);
     case 'binding':
     case 'unbinding':
       return;
   }
-}
-
-/** On a routed provider a refresh at every renewal would only keep the node's network daemons busy. */
-function isLongEnough(seen: AddressView, lifetimeMs: number): boolean {
-  return seen.is === 'ours' && seen.remainingMs > lifetimeMs - LIFETIME_MARGIN_MS / 2;
-}
-
-/** Keeps every address that the provider is known to route here, because nothing but silence has ended the tenure. */
-export function holdAddressesOver(turn: Turn): void {
-  if (turn.draft.settings.kind === 'l2') return;
-  for (const address of turn.draft.settings.addresses) {
-    const state = turn.address(address);
-    if (state.is !== 'bound' || state.claim.is !== 'confirmed' || state.claim.foreignReads > 0) continue;
-    turn.setAddress(address, { is: 'held-over', managed: state.managed, reading: { ...FIRST_READING, readAtMs: turn.nowMs } });
-  }
-}
-
-/** The Lease speaks again, and of another term: what was held over goes on serving only until clients have moved. */
-export function endHoldover(turn: Turn, reason: string): void {
-  for (const address of turn.draft.settings.addresses) {
-    const state = turn.address(address);
-    if (state.is !== 'held-over') continue;
-    turn.reason = reason;
-    turn.setAddress(address, lingering(turn, state.managed, turn.nowMs));
-  }
-}
-
-function endHeldOver(turn: Turn, address: string, state: AddressState & { is: 'held-over' }, why: string): void {
-  turn.incident('holdover-ended', `taken off: ${why}`, address);
-  turn.reason ??= why;
-  takeOff(turn, address, state.managed);
-}
-
-/**
- * After a stall an address must not be where it may have no right to be any more: on L2 every one of ours, and on a routed
- * provider what only the silence of the API had kept.
- */
-export function onStalled(turn: Turn): void {
-  for (const address of turn.draft.settings.addresses) {
-    const state = turn.address(address);
-    if (state.is === 'held-over') endHeldOver(turn, address, state, 'whether it is still routed here is not known after a standstill');
-    else if (turn.draft.settings.kind === 'l2' && state.is === 'bound') unbind(turn, address, 0);
-  }
-}
-
-/**
- * The office is over since `endedAtMs`: cancels every claim and lets go of every address, at once on L2, by lingering where
- * routed. Who notices late, after a freeze, has that much less left to linger.
- */
-export function letGoOfAddresses(turn: Turn, endedAtMs: number): void {
-  for (const address of turn.draft.settings.addresses) {
-    const state = turn.address(address);
-    if (state.is !== 'bound' && state.is !== 'binding') continue;
-    if (state.is === 'bound' && state.claim.is === 'claiming') {
-      turn.command({ type: 'cancel-claim', address, attempt: state.claim.attempt });
-    }
-    const managed = state.is === 'binding' || state.managed;
-    const next = lingering(turn, managed, endedAtMs);
-    if (next.untilMs <= turn.nowMs) takeOff(turn, address, managed);
-    else turn.setAddress(address, next);
-  }
-}
-
-function lingering(turn: Turn, managed: boolean, sinceMs: number): AddressState & { is: 'lingering' } {
-  const reading = { ...FIRST_READING, readAtMs: turn.nowMs + FIRST_READING.pauseMs };
-  return { is: 'lingering', managed, untilMs: sinceMs + turn.draft.settings.worstMoveMs, reading };
 }
 
 /** Whether every address has been seen unbound. */
@@ -355,17 +224,4 @@ export function failedFirstClaim(turn: Turn): string | null {
     if (state.claim.isFirst && state.claim.failures > 0) return `the provider does not route ${address} to this node`;
   }
   return null;
-}
-
-/** An administrator's own copy stays where it is. */
-function takeOff(turn: Turn, address: string, managed: boolean): void {
-  if (managed) unbind(turn, address, 0);
-  else turn.setAddress(address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
-}
-
-function readOwner(turn: Turn, address: string, state: ReadOutOfOffice): void {
-  if (state.reading.attempt !== null || !turn.due(state.reading.readAtMs)) return;
-  const attempt = turn.nextNumber();
-  turn.setAddress(address, { ...state, reading: { ...state.reading, attempt } });
-  turn.command({ type: 'verify-owner', address, attempt });
 }

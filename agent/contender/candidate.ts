@@ -4,11 +4,12 @@
  * Guarantees: a Lease that is held is never written by a candidate, except to ask a holder that wants relief (rule 9);
  * one that seems to have run out is read again before it is taken, so that a silent watch costs a read and not a write.
  */
-import { endHoldover } from './addresses.ts';
+import { endHoldover } from './retention.ts';
 import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
 import { freedomOf, isOfSamePlace, markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
 import type { Freedom, LeaseSight, Observation } from './lease.ts';
-import { isAlone, isHoldingOver } from './state.ts';
+import { requestTimeoutMs } from './settings.ts';
+import { isAlone, isHoldingOver, ownTermIn } from './state.ts';
 import type { Contender, Hindrance, Life } from './state.ts';
 import type { Turn } from './turn.ts';
 
@@ -18,9 +19,13 @@ const LONGEST_PAUSE_MS = 2_000;
 /** How often people are told that nobody holds the Lease and this node may not. */
 const VACANCY_REMINDER_MS = 30_000;
 /** Losing a race is nothing unusual; losing again and again with nothing to show for it is no race. */
-const CONFLICTS_WITHOUT_PAUSE = 3;
+const RACES_WITHOUT_PAUSE = 3;
 /** Nobody can mend a refusal by trying again soon. */
 const REFUSED_PAUSE_MS = 5_000;
+/** So many reads follow each other quickly when an address begins to be held over. */
+const EAGER_TRIES = 10;
+/** How often people are told that an address is held over. */
+const HOLDOVER_REMINDER_MS = 60_000;
 /** How long the others leave a released Lease to the candidate that asked for it. */
 const RANK_STEP_MS = 250;
 
@@ -50,15 +55,16 @@ export function healthProblem({ verdict, link }: Pick<Contender, 'verdict' | 'li
 
 /** A new standby life that looks at the Lease at once or has nothing to find out. */
 export function standby(nowMs: number, find: 'read' | 'known'): Standby {
-  return { is: 'standby', readAtMs: find === 'read' ? nowMs : null, notBeforeMs: nowMs, failures: 0, uncertain: null };
+  return { is: 'standby', readAtMs: find === 'read' ? nowMs : null, notBeforeMs: nowMs, failures: 0, lostRaces: 0, uncertain: null };
 }
 
 /** Does what is due for a candidate. */
 export function contend(turn: Turn, life: Standby): void {
   const { draft } = turn;
+  if (isHoldingOver(draft)) remindOfHoldover(turn);
   if (draft.request !== null) return;
   if (life.readAtMs !== null) {
-    if (turn.due(life.readAtMs)) readLease(turn);
+    if (turn.due(life.readAtMs)) readLease(turn, life);
     return;
   }
   const { observation } = draft;
@@ -68,6 +74,7 @@ export function contend(turn: Turn, life: Standby): void {
   reportHindrance(turn, hindrance);
   if (freedom.is === 'foreign') return;
   if (!turn.due(life.notBeforeMs)) return;
+  if (hindrance !== null && isHoldingOver(draft)) return readAgainSoon(turn, life);
   if (hindrance === null && offerRelief(turn, observation)) return;
   const freeAtMs = freedom.is === 'free' ? observation.sinceMs : freedom.atMs;
   const contendAtMs = freeAtMs + rankDelayMs(turn, observation);
@@ -77,8 +84,8 @@ export function contend(turn: Turn, life: Standby): void {
   }
   // A node that may not contend reads, too: whether the API answers is to be known before it is needed.
   const isConfirmed = observation.confirmedAtMs !== null && observation.confirmedAtMs >= contendAtMs;
-  if (freedom.is === 'free-at' && !isConfirmed) return readLease(turn);
-  if (hindrance === null) acquire(turn, observation.sight, life.failures);
+  if (freedom.is === 'free-at' && !isConfirmed) return readLease(turn, life);
+  if (hindrance === null) acquire(turn, observation.sight, life.lostRaces);
   else remindOfVacancy(turn, hindrance);
 }
 
@@ -116,13 +123,13 @@ function offerRelief(turn: Turn, { sight }: Observation): boolean {
   return true;
 }
 
-function acquire(turn: Turn, sight: LeaseSight, failures: number): void {
+function acquire(turn: Turn, sight: LeaseSight, lostRaces: number): void {
   const { settings } = turn.draft;
   const notAfterMs = turn.nowMs + settings.renewDeadlineMs;
   const durationMs = settings.leaseDurationMs;
   if (sight === 'absent') {
     turn.draft.ownTerm = { uid: '', transitions: 1, holder: settings.identity };
-    turn.draft.life = { is: 'acquiring', term: turn.draft.ownTerm, failures };
+    turn.draft.life = { is: 'acquiring', term: turn.draft.ownTerm, lostRaces };
     turn.request({ type: 'create', transitions: 1, durationMs }, notAfterMs);
     turn.reason = 'there is no Lease: creating it';
     return;
@@ -130,7 +137,7 @@ function acquire(turn: Turn, sight: LeaseSight, failures: number): void {
   const transitions = sight.transitions + 1;
   const term = { uid: sight.uid, transitions, holder: settings.identity };
   turn.draft.ownTerm = term;
-  turn.draft.life = { is: 'acquiring', term, failures };
+  turn.draft.life = { is: 'acquiring', term, lostRaces };
   const marks = { duration: { term, durationMs }, released: null, relief: null, ask: null };
   const basis = { uid: sight.uid, resourceVersion: sight.resourceVersion };
   turn.request({ type: 'acquire', basis, transitions, durationMs, marks }, notAfterMs);
@@ -145,9 +152,17 @@ function reasonToAcquire(sight: LeaseSight & object, identity: string, isAlone: 
   return 'nobody holds the Lease';
 }
 
-function readLease(turn: Turn): void {
+function readLease(turn: Turn, life: Standby): void {
   const { settings, nowMs } = turn.draft;
-  turn.request({ type: 'read' }, nowMs + settings.renewDeadlineMs, settings.renewDeadlineMs);
+  const timeoutMs = isEager(turn, life) ? requestTimeoutMs(settings) : settings.renewDeadlineMs;
+  turn.request({ type: 'read' }, nowMs + settings.renewDeadlineMs, timeoutMs);
+}
+
+/** Whoever holds over and may not contend has to know when another one has been faster. */
+function readAgainSoon(turn: Turn, life: Standby): void {
+  const readAtMs = turn.nowMs + turn.draft.settings.renewIntervalMs;
+  turn.draft.life = { ...life, readAtMs };
+  turn.due(readAtMs);
 }
 
 /** Takes in a read that a candidate had asked for. */
@@ -159,8 +174,9 @@ export function onCandidateRead(turn: Turn, life: Standby, sentAtMs: number, out
   turn.draft.observation = after;
   const isNews = before !== null && after.sinceMs !== before.sinceMs;
   const notBeforeMs = turn.nowMs + graceMs(turn, life, outcome.sight);
-  turn.draft.life = { ...life, readAtMs: null, notBeforeMs, failures: isNews ? 0 : life.failures, uncertain: null };
-  if (!isTermOf(outcome.sight, turn.draft.settings.identity)) endHoldover(turn, holdersName(outcome.sight));
+  const lostRaces = isNews ? 0 : life.lostRaces;
+  turn.draft.life = { ...life, readAtMs: null, notBeforeMs, failures: 0, lostRaces, uncertain: null };
+  if (ownTermIn(outcome.sight, turn.draft) === null) endHoldover(turn, holdersName(outcome.sight));
   // This read was made because time had run out for a holder (others are due at `readAtMs`). If it shows that the
   // holder lives after all, the watch, which should have shown it, has fallen silent.
   if (life.readAtMs === null && isNews) turn.command({ type: 'restart-watch' });
@@ -168,18 +184,15 @@ export function onCandidateRead(turn: Turn, life: Standby, sentAtMs: number, out
 }
 
 /** An API that has been silent for us may have been so for the holder, too: it gets the time to renew first. */
-function graceMs({ draft: { settings } }: Turn, life: Standby, sight: LeaseSight): number {
-  const isOthers = termOf(sight) !== null && !isTermOf(sight, settings.identity);
-  return isOthers && life.failures > 0 ? settings.renewIntervalMs * 2 : 0;
+function graceMs({ draft }: Turn, life: Standby, sight: LeaseSight): number {
+  const { settings } = draft;
+  const isOthers = termOf(sight) !== null && ownTermIn(sight, draft) === null;
+  return isOthers && life.failures > 0 ? requestTimeoutMs(settings) + settings.renewIntervalMs * 2 : 0;
 }
 
 function holdersName(sight: LeaseSight): string {
   const term = termOf(sight);
   return term === null ? 'nobody holds the Lease any more' : `${nodeOfIdentity(term.holder)} holds the Lease now`;
-}
-
-function isTermOf(sight: LeaseSight, identity: string): boolean {
-  return termOf(sight)?.holder === identity;
 }
 
 /** Takes in the answer to an ask: whatever it was, what the Lease says now is worth knowing only on a conflict. */
@@ -203,7 +216,7 @@ export function onAskAnswered(turn: Turn, life: Standby, outcome: WriteOutcome):
 /** Takes in anything but success of a write that would have made this candidate the holder. */
 export function onNotAcquired(
   turn: Turn,
-  { term, failures }: Life & { is: 'acquiring' },
+  { term, lostRaces }: Life & { is: 'acquiring' },
   outcome: Exclude<WriteOutcome, { is: 'written' }>,
 ): void {
   if (outcome.is === 'conflict' || outcome.is === 'missing') {
@@ -211,23 +224,34 @@ export function onNotAcquired(
     const { observation } = turn.draft;
     // It could not be created because somebody had: should it be gone again, that is another vacancy.
     if (term.uid === '' && observation !== null) turn.draft.observation = { ...observation, sinceMs: turn.nowMs };
-    const excess = failures - CONFLICTS_WITHOUT_PAUSE;
+    const excess = lostRaces - RACES_WITHOUT_PAUSE;
     const readAtMs = turn.nowMs + (excess < 0 ? 0 : turn.pauseMs(null, excess, LONGEST_PAUSE_MS));
-    turn.draft.life = { is: 'standby', readAtMs, notBeforeMs: readAtMs, failures: failures + 1, uncertain: null };
+    turn.draft.life = { ...standby(readAtMs, 'read'), lostRaces: lostRaces + 1 };
     return;
   }
   turn.reason = outcome.message;
   const wasNotCarriedOut = outcome.is === 'unreachable' || outcome.is === 'refused' || outcome.is === 'throttled';
-  pause(turn, { ...standby(turn.nowMs, 'read'), failures, uncertain: wasNotCarriedOut ? null : term }, outcome);
+  // A server too slow to answer in time lets this agent take the Lease again and again, with nothing to show for it.
+  const failures = Math.max(0, lostRaces - RACES_WITHOUT_PAUSE);
+  pause(turn, { ...standby(turn.nowMs, 'read'), failures, lostRaces: lostRaces + 1, uncertain: wasNotCarriedOut ? null : term }, outcome);
 }
 
 function pause(turn: Turn, life: Standby, trouble: LeaseTrouble): void {
   turn.noteTrouble(trouble);
-  // Whoever holds over is to be the first to find the API there again, so that nothing has to move.
-  const longestMs = isHoldingOver(turn.draft) ? turn.draft.settings.renewIntervalMs : LONGEST_PAUSE_MS;
-  const pauseMs = trouble.is === 'refused' ? REFUSED_PAUSE_MS : turn.pauseMs(trouble, life.failures, longestMs);
-  const atMs = turn.nowMs + pauseMs;
+  const atMs = turn.nowMs + pauseAfterMs(turn, life, trouble);
   turn.draft.life = { ...life, readAtMs: atMs, notBeforeMs: atMs, failures: life.failures + 1 };
+}
+
+function pauseAfterMs(turn: Turn, life: Standby, trouble: LeaseTrouble): number {
+  const { draft } = turn;
+  if (isEager(turn, life)) return turn.pauseMs(trouble, 0, LONGEST_PAUSE_MS);
+  if (isHoldingOver(draft)) return turn.pauseMs(trouble, life.failures, draft.settings.renewIntervalMs);
+  return trouble.is === 'refused' ? REFUSED_PAUSE_MS : turn.pauseMs(trouble, life.failures, LONGEST_PAUSE_MS);
+}
+
+/** Whoever has just begun to hold over is to be the first to find the API there again, so that nothing has to move. */
+function isEager(turn: Turn, life: Standby): boolean {
+  return isHoldingOver(turn.draft) && life.failures < EAGER_TRIES;
 }
 
 function foreignReason(holder: string): string {
@@ -242,6 +266,19 @@ function reportHindrance(turn: Turn, hindrance: Hindrance | null): void {
   draft.reportedHindrance = hindrance?.about ?? null;
   if (hindrance === null) turn.incident('unhindered', 'nothing hinders this node from taking over any more');
   else turn.incident('hindered', `not contending: ${hindrance.reason}`);
+}
+
+function remindOfHoldover(turn: Turn): void {
+  const { draft, nowMs } = turn;
+  draft.remindAtMs ??= nowMs;
+  if (!turn.due(draft.remindAtMs)) return;
+  const addresses = draft.settings.addresses.filter((address) => draft.addresses[address]?.is === 'held-over');
+  turn.incident(
+    'holding-over',
+    `going on without the Kubernetes API: ${addresses.join(', ')} held for as long as the provider routes here`,
+  );
+  draft.remindAtMs = nowMs + HOLDOVER_REMINDER_MS;
+  turn.due(draft.remindAtMs);
 }
 
 /** Nobody holds the Lease, so clients may be without an answer: that is worth more than one line. */

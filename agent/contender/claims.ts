@@ -71,7 +71,12 @@ export function onClaimDone(turn: Turn, address: string, attempt: number, outcom
   turn.incident('claim-failed', outcome.message, address);
 }
 
-function confirmedClaim(nowMs: number): Claim {
+/** A claim that was confirmed in a term after which nobody else had one: it is verified at once and need not be made again. */
+export function claimHeldOver(nowMs: number): Claim {
+  return { ...confirmedClaim(nowMs), readAtMs: nowMs };
+}
+
+function confirmedClaim(nowMs: number): Claim & { is: 'confirmed' } {
   const [firstMs = 0] = EARLY_VERIFICATIONS_MS;
   return { is: 'confirmed', sinceMs: nowMs, verified: 0, isUnknown: false, foreignReads: 0, attempt: null, readAtMs: nowMs + firstMs };
 }

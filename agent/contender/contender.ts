@@ -5,16 +5,16 @@
  * outside this folder, so the same rules run in production and in a simulator. Time passes before an input is taken in,
  * so an answer that arrives after a tenure has ended cannot revive it. Each change of role is reported exactly once.
  */
-import { advanceAddresses, onBindDone, onLooked, onOwnerRead, onStalled, onUnbindDone } from './addresses.ts';
+import { advanceAddresses, onBindDone, onLooked, onOwnerRead, onUnbindDone } from './addresses.ts';
+import { onStalled } from './retention.ts';
 import { contend, onAskAnswered, onCandidateRead, onNotAcquired } from './candidate.ts';
 import { onClaimDone } from './claims.ts';
 import type { Command } from './command.ts';
 import { beginStepDown, leave, leaveTerm, onDepartureRead, onReleased, stepDown } from './departure.ts';
 import { endTenureInTime, onHolderRead, onHolderSaw, onHolderStalled, onRenewed, serve, takeOffice } from './holder.ts';
 import type { Input, ReadOutcome, WriteOutcome } from './input.ts';
-import { isTermAskedFor, observe, termOf } from './lease.ts';
-import type { Term } from './lease.ts';
-import { officeTerm, roleOf } from './state.ts';
+import { isOfSamePlace, observe, termOf } from './lease.ts';
+import { isAlone, isHoldingOver, officeTerm, ownTermIn, roleOf } from './state.ts';
 import type { Contender } from './state.ts';
 import { Turn } from './turn.ts';
 
@@ -35,6 +35,7 @@ export function step(contender: Contender, input: Input): Step {
   doubtAfterStall(turn);
   takeIn(turn, input);
   forgetTermOfOthers(turn);
+  doubtResidence(turn, contender);
   advance(turn);
   look(turn);
   reportTransition(turn, contender);
@@ -134,6 +135,20 @@ function onLeaseSeen(turn: Turn, input: Input & { type: 'lease-seen' }): void {
   if (draft.life.is !== 'standby') return;
   if (draft.observation === null) turn.reason = 'saw the Lease for the first time';
   draft.observation = observe(draft.observation, input.sight, { atMs: nowMs, readSentAtMs: null });
+  // What a watch shows may be old: a read decides whether another term has begun (rule 4).
+  if (isHoldingOver(draft) && ownTermIn(input.sight, draft) === null) draft.life = { ...draft.life, readAtMs: nowMs };
+}
+
+/** An earlier process that is gone gives no sign of life: one that is seen disproves that this one is alone. */
+function doubtResidence(turn: Turn, { observation: before, settings }: Contender): void {
+  const { draft } = turn;
+  const now = draft.observation;
+  if (!isAlone(draft) || before === null || now === null || before.sinceMs === now.sinceMs) return;
+  const holder = termOf(now.sight)?.holder ?? '';
+  if (holder === settings.identity || !isOfSamePlace(holder, settings.identity)) return;
+  const reason = `another agent of this node (${holder}) holds the Lease and lives, though none was found to run here`;
+  draft.residence = { is: 'unsure', reason };
+  turn.incident('residence-disproved', reason);
 }
 
 function onShutdown(turn: Turn, reason: string): void {
@@ -141,7 +156,7 @@ function onShutdown(turn: Turn, reason: string): void {
   switch (life.is) {
     case 'standby': {
       // A term that was lost, or that may have been granted, still names this agent: others would wait for it.
-      const term = ownTermThatStands(turn.draft) ?? life.uncertain;
+      const term = ownTermIn(turn.draft.observation?.sight ?? 'absent', turn.draft) ?? life.uncertain;
       if (term !== null) return leaveTerm(turn, term, reason, 'leaving');
       turn.reason = reason;
       turn.draft.life = { is: 'leaving' };
@@ -159,11 +174,6 @@ function onShutdown(turn: Turn, reason: string): void {
     case 'stopped':
       return;
   }
-}
-
-function ownTermThatStands({ observation, ownTerm }: Contender): Term | null {
-  const term = observation === null ? null : termOf(observation.sight);
-  return term !== null && ownTerm !== null && isTermAskedFor(term, ownTerm) ? term : null;
 }
 
 /** Does everything that is due. What one rule does may make another one due, so this goes on until nothing moves. */

@@ -5,7 +5,8 @@
  * resourceVersion; on L2 it is not released before every address has been seen unbound. What cannot be released in time
  * is left to run out by itself.
  */
-import { allAddressesUnbound, letGoOfAddresses, noAddressNeedsUs } from './addresses.ts';
+import { allAddressesUnbound, noAddressNeedsUs } from './addresses.ts';
+import { letGoOfAddresses } from './retention.ts';
 import { standby } from './candidate.ts';
 import type { ReadOutcome, WriteOutcome } from './input.ts';
 import { isTermAskedFor, observe, termOf } from './lease.ts';

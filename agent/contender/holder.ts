@@ -4,7 +4,8 @@
  * Guarantees: the tenure ends at the send time of the last good renewal + the renew deadline, and no later answer
  * revives it (rule 3); only a consistent read or the end of the tenure ends a term, never a watch event (rule 4).
  */
-import { allAddressesServe, failedFirstClaim, holdAddressesOver, letGoOfAddresses, missingAddress } from './addresses.ts';
+import { allAddressesServe, failedFirstClaim, missingAddress } from './addresses.ts';
+import { holdAddressesOver, letGoOfAddresses } from './retention.ts';
 import { healthProblem, standby } from './candidate.ts';
 import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
 import { markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
@@ -39,12 +40,13 @@ export function takeOffice(turn: Turn, record: LeaseRecord, sentAtMs: number): v
     // A Lease that was just created cannot name its own uid in the mark of its duration: the first renewal adds it.
     renewAtMs: record.marks.duration === null ? nowMs : sentAtMs + settings.renewIntervalMs,
     renewFailures: 0,
-    mustRead: false,
+    doubt: null,
     relief: null,
     claimFailed: record.marks.claimFailed,
     servingSinceMs: null,
   };
   draft.ownTerm = term;
+  draft.remindAtMs = null;
   turn.reason = `the Lease names this agent now, in term ${term.transitions}`;
   draft.life = { is: 'holding', office };
 }
@@ -60,12 +62,12 @@ export function endTenureInTime(turn: Turn): void {
 
 /** Whether the API's silence alone has ended a tenure: nothing spoke against this term or this node. */
 function wasOnlySilence(turn: Turn, office: Office): boolean {
-  return turn.stalledMs === 0 && !office.mustRead && office.relief === null;
+  return turn.stalledMs === 0 && office.doubt !== 'sight' && office.relief === null;
 }
 
 /** After a stall the record is read before anything else is done in office. */
 export function onHolderStalled(turn: Turn, office: Office): void {
-  setOffice(turn, { ...office, mustRead: true, renewAtMs: turn.nowMs });
+  setOffice(turn, { ...office, doubt: office.doubt ?? 'stall', renewAtMs: turn.nowMs });
 }
 
 /** Does what is due for a holder. */
@@ -94,7 +96,7 @@ export function serve(turn: Turn, { office }: Life & { is: 'holding' }): void {
 }
 
 function renewOrRead(turn: Turn, office: Office): void {
-  if (office.mustRead) return turn.request({ type: 'read' }, office.tenureEndMs);
+  if (office.doubt !== null) return turn.request({ type: 'read' }, office.tenureEndMs);
   const { settings } = turn.draft;
   const { term, relief } = office;
   // Set now and not with the answer: a doubt or a wish that arises meanwhile makes it earlier.
@@ -172,7 +174,7 @@ function onRenewalWritten(turn: Turn, office: Office, sentAtMs: number, record: 
 export function onHolderRead(turn: Turn, office: Office, outcome: ReadOutcome): void {
   if (outcome.is !== 'read') return retryLater(turn, office, outcome);
   turn.noteNoTrouble();
-  setOffice(turn, { ...office, mustRead: false });
+  setOffice(turn, { ...office, doubt: null });
   judgeRecord(turn, outcome.sight);
 }
 
@@ -207,14 +209,19 @@ export function onHolderSaw(turn: Turn, office: Office, sight: LeaseSight): void
   const isOurTerm = term !== null && sameTerm(term, office.term);
   const isAsked = sight !== 'absent' && markNames(sight.marks.ask, term);
   if (isOurTerm && !isAsked) return;
-  setOffice(turn, { ...office, mustRead: true, renewAtMs: turn.nowMs });
+  setOffice(turn, { ...office, doubt: isOurTerm ? (office.doubt ?? 'conflict') : 'sight', renewAtMs: turn.nowMs });
 }
 
 /** Somebody else wrote to the record: read it at once, unless that has happened too often in a row. */
 function readAgain(turn: Turn, office: Office): void {
   const excess = office.renewFailures - CONFLICTS_WITHOUT_PAUSE;
   const pauseMs = excess < 0 ? 0 : turn.pauseMs(null, excess, turn.draft.settings.renewIntervalMs);
-  setOffice(turn, { ...office, mustRead: true, renewFailures: office.renewFailures + 1, renewAtMs: turn.nowMs + pauseMs });
+  setOffice(turn, {
+    ...office,
+    doubt: office.doubt ?? 'conflict',
+    renewFailures: office.renewFailures + 1,
+    renewAtMs: turn.nowMs + pauseMs,
+  });
 }
 
 function retryLater(turn: Turn, office: Office, trouble: LeaseTrouble): void {

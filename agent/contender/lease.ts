@@ -181,13 +181,8 @@ export function freedomOf(observation: Observation, { settings, ownTerm, isAlone
 
 /** Whether two identities `<node>_<hash>_<random>` are of one node, one boot of its machine and one network namespace. */
 export function isOfSamePlace(one: string, other: string): boolean {
-  const place = placeOfIdentity(one);
-  return place !== null && place === placeOfIdentity(other);
-}
-
-function placeOfIdentity(identity: string): string | null {
-  const [, place] = /^(.+_[^_]+)_[^_]+$/.exec(identity) ?? [];
-  return place ?? null;
+  const [place, otherPlace] = [one, other].map((identity) => /^(.+_[^_]+)_[^_]+$/.exec(identity)?.[1]);
+  return place !== undefined && place === otherPlace;
 }
 
 /** The node part of an identity `<node>_<hash>_<random>`; the whole text where it has another form. */

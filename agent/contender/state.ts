@@ -6,7 +6,8 @@
  */
 import type { Basis, Role } from './command.ts';
 import type { LinkView, Residence } from './input.ts';
-import type { Observation, ReliefCause, Term } from './lease.ts';
+import { isTermAskedFor, termOf } from './lease.ts';
+import type { LeaseSight, Observation, ReliefCause, Term } from './lease.ts';
 import type { ContenderSettings } from './settings.ts';
 
 export interface Contender {
@@ -37,7 +38,7 @@ export interface Contender {
   readonly asked: Term | null;
   /** What was last reported as keeping this candidate from contending. */
   readonly reportedHindrance: Hindrance['about'] | null;
-  /** When people are told again that nobody holds the Lease and this node may not; null while that is not so. */
+  /** When people are told again that nobody holds the Lease, or that an address is held over; null while neither is so. */
   readonly remindAtMs: number | null;
   /** What was last reported as wrong with requests about the Lease. */
   readonly reportedTrouble: string | null;
@@ -57,12 +58,15 @@ export type Life =
       readonly readAtMs: number | null;
       /** No attempt to acquire or ask before this instant. */
       readonly notBeforeMs: number;
+      /** Requests in a row that brought no answer. */
       readonly failures: number;
+      /** Attempts to take the Lease in a row that brought no office. */
+      readonly lostRaces: number;
       /** A term that this contender asked for without learning whether it was granted; null once a read has told. */
       readonly uncertain: Term | null;
     }
   /** Has sent a write that would make it the holder. The term's uid is '' where the Lease has yet to be created. */
-  | { readonly is: 'acquiring'; readonly term: Term; readonly failures: number }
+  | { readonly is: 'acquiring'; readonly term: Term; readonly lostRaces: number }
   | { readonly is: 'holding'; readonly office: Office }
   /** Gives the office up in order (rule 5). */
   | {
@@ -93,14 +97,20 @@ export interface Office {
   readonly tenureEndMs: number;
   readonly renewAtMs: number;
   readonly renewFailures: number;
-  /** Something contradicts what is known of the record: a consistent read comes before the next renewal. */
-  readonly mustRead: boolean;
+  /** What makes a consistent read necessary before the next renewal; null when nothing does. */
+  readonly doubt: Doubt | null;
   readonly relief: Relief | null;
   /** Nodes whose first claim failed, as the record lists them. */
   readonly claimFailed: readonly string[];
   /** Since when every address has been confirmed; null while that is still to come. */
   readonly servingSinceMs: number | null;
 }
+
+/**
+ * `conflict`: somebody wrote to the record, perhaps only ourselves in a request that was given up. `stall`: the loop stood
+ * still. `sight`: a watch has shown something that speaks against the term.
+ */
+export type Doubt = 'conflict' | 'stall' | 'sight';
 
 /** The holder's wish to be relieved. */
 export interface Relief {
@@ -133,10 +143,11 @@ export type AddressState =
   /** Still bound after the term, for clients that the provider still sends here; nothing is written for it. */
   | { readonly is: 'lingering'; readonly managed: boolean; readonly untilMs: number; readonly reading: OwnerReading }
   /**
-   * Still bound although the tenure ran out, because nothing but the API's silence ended it and the provider goes on
-   * routing here; ends with the first evidence to the contrary.
+   * Still ours although the tenure ran out, because nothing but the API's silence ended it and the provider goes on routing
+   * here; ends with the first evidence to the contrary. `isOff`: taken off the interface until the provider has said again
+   * that it is routed here, and the node is healthy.
    */
-  | { readonly is: 'held-over'; readonly managed: boolean; readonly reading: OwnerReading }
+  | { readonly is: 'held-over'; readonly managed: boolean; readonly isOff: boolean; readonly reading: OwnerReading }
   | { readonly is: 'unbinding'; readonly failures: number; readonly retryAtMs: number };
 
 /** A repeated read of the owner, with growing pauses. */
@@ -182,7 +193,7 @@ export function newContender(settings: ContenderSettings, atMs: number): Contend
     settings,
     nowMs: atMs,
     wakeAtMs: atMs,
-    life: { is: 'standby', readAtMs: atMs, notBeforeMs: atMs, failures: 0, uncertain: null },
+    life: { is: 'standby', readAtMs: atMs, notBeforeMs: atMs, failures: 0, lostRaces: 0, uncertain: null },
     roleSinceMs: atMs,
     observation: null,
     request: null,
@@ -218,6 +229,12 @@ export function roleOf(contender: Contender): Role {
 /** Whether an address is kept beyond its tenure because nothing but the API's silence has ended it. */
 export function isHoldingOver({ addresses }: Pick<Contender, 'addresses'>): boolean {
   return Object.values(addresses).some((address) => address.is === 'held-over');
+}
+
+/** The term of this very process that a sight of the Lease shows, or null. */
+export function ownTermIn(sight: LeaseSight, { ownTerm }: Pick<Contender, 'ownTerm'>): Term | null {
+  const term = termOf(sight);
+  return term !== null && ownTerm !== null && isTermAskedFor(term, ownTerm) ? term : null;
 }
 
 /** Whether it is proven that no other agent process for this Lease lives on this node. */

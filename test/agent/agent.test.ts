@@ -353,7 +353,7 @@ describe('an agent', needsNamespaces(), () => {
       assert.equal(world.rows().length, 1);
       world.hcloud.move(IP, OTHER_SERVER);
       await eventually('it is taken off', () => world.rows().length === 0);
-      assert.ok(agent.log.some(({ event }) => event === 'holdover-ended'));
+      await eventually('it says so', () => agent.log.some(({ event }) => event === 'holdover-ended'));
       assert.equal(world.hcloud.writes().length, 1, 'and nothing was written to the provider');
     });
 
@@ -361,7 +361,7 @@ describe('an agent', needsNamespaces(), () => {
       const agent = await served({ ON_API_LOSS: 'release', PROVIDER_TIMEOUT: '5s' });
       world.kube.http.faultFor = () => ({ is: 'cut', when: 'before' });
       await eventually('it is taken off', () => world.rows().length === 0, 15_000);
-      assert.ok(agent.log.some(({ event }) => event === 'linger-expired'));
+      await eventually('it says so', () => agent.log.some(({ event }) => event === 'linger-expired'));
     });
 
     test('it goes away before the agent starts: the agent waits, not ready', async () => {
@@ -419,7 +419,9 @@ describe('an agent', needsNamespaces(), () => {
       const successor = await served();
       assert.equal(world.rows().length, 1);
       assert.equal(world.hcloud.writes().length, 1);
-      assert.ok(successor.log.some(({ to, reason }) => to === 'acquiring' && String(reason).includes('on this node has died')));
+      await eventually('it says why', () =>
+        successor.log.some(({ to, reason }) => to === 'acquiring' && String(reason).includes('on this node has died')),
+      );
     });
 
     for (const PROVIDER of ['hcloud-floating-ip', 'none']) {

@@ -104,10 +104,20 @@ describe('a candidate', () => {
     assert.equal(driver.answerRead(neverHeld()).last('acquire').transitions, 1);
   });
 
+  test('waits for no holder longer because the API was once silent, long ago', () => {
+    const driver = new Driver().standBy(record()).pass(3_000);
+    driver.answerRead({ is: 'unreachable', message: 'connection refused', retryAfterMs: null }).pass(500);
+    driver
+      .answerRead(record({ renewTime: 'later' }))
+      .pass(3_000)
+      .forget();
+    assert.deepEqual(driver.answerRead(record({ renewTime: 'later' })).types(), ['acquire']);
+  });
+
   test('gives a holder the time to renew first when the API has been silent for itself', () => {
     const driver = new Driver().standBy(record()).pass(3_000);
     driver.answerRead({ is: 'unreachable', message: 'connection refused', retryAfterMs: null }).pass(500);
-    driver.answerRead(record()).forget().pass(999);
+    driver.answerRead(record()).forget().pass(1_599);
     assert.deepEqual(driver.types(), []);
     assert.deepEqual(driver.pass(1).types(), ['acquire']);
   });

@@ -38,6 +38,15 @@ describe('a holder whose tenure only the silence of the API has ended', () => {
     assert.ok(silence(driver.forget(), 2_100).all('verify-owner').length >= 1);
   });
 
+  test('leaves a lifetime that is long enough as it is, and an administrator’s own copy in any case', () => {
+    assert.deepEqual(heldOver().lookedBound(37_000).all('bind'), []);
+    const foreign = { addresses: { [ADDRESS]: { is: 'foreign', interfaceName: 'lo' } } } as const;
+    const used = heldOver().lookedBound(1_000);
+    used.give({ type: 'bind-done', address: ADDRESS, outcome: { is: 'foreign', interfaceName: 'lo' } }).forget();
+    assert.deepEqual(used.looked(foreign).all('bind'), []);
+    assert.deepEqual(used.unhealthy().all('unbind'), []);
+  });
+
   test('may not write to the provider', () => {
     const driver = heldOver();
     for (let attempt = 0; attempt < 20; attempt += 1)
@@ -62,20 +71,97 @@ describe('a holder whose tenure only the silence of the API has ended', () => {
     });
   }
 
-  test('takes it off when the node turns unhealthy', () => {
-    assert.equal(heldOver().unhealthy().all('unbind').length, 1);
+  test('takes it off while the node is unhealthy, and puts it back when it is well and still routed here', () => {
+    const driver = heldOver();
+    assert.equal(driver.unhealthy().all('unbind').length, 1);
+    silence(driver, 5_000).ownerIs({ is: 'self' });
+    assert.deepEqual(driver.all('bind'), []);
+    silence(driver.healthy(), 2_100);
+    assert.deepEqual(driver.all('bind'), []);
+    assert.equal(driver.ownerIs({ is: 'self' }).all('bind').length, 1);
+    assert.equal(driver.role, 'holding-over');
   });
 
-  test('takes the Lease again when the API is back and nobody else has, and the address never leaves', () => {
-    const driver = heldOver();
-    silence(driver, 10_000)
+  test('takes the Lease again when the API is back and nobody else has, and goes on as if nothing had been', () => {
+    const driver = silence(heldOver(), 10_000)
       .pass(600)
       .answerRead(record({ holder: ME, transitions: 1 }))
-      .succeed('acquire')
-      .bound()
-      .claimed();
+      .succeed('acquire');
     assert.equal(driver.role, 'serving');
-    assert.deepEqual(driver.all('unbind'), []);
+    assert.deepEqual([driver.all('unbind'), driver.all('claim')], [[], []], 'what was confirmed need not be claimed again');
+    assert.equal(driver.all('bind').length, 1);
+    assert.equal(driver.all('verify-owner').length, 1, 'it is only verified, at once');
+  });
+
+  test('holds it over again when the API is back for a moment only, and the provider cannot be asked', () => {
+    const driver = silence(heldOver().ownerIs({ is: 'unknown', message: 'x' }), 10_000).pass(600);
+    driver.answerRead(record({ holder: ME, transitions: 1 })).succeed('acquire');
+    assert.equal(silence(driver, 2_100).address().is, 'held-over');
+  });
+
+  test('asks for the Lease quickly at first and then as often as it would renew, even where it is refused', () => {
+    const driver = heldOver();
+    const refused = { is: 'refused', message: '403', retryAfterMs: null } as const;
+    let asked = 0;
+    for (const endMs = driver.nowMs + 30_000; driver.nowMs < endMs; driver.pass(10)) {
+      if (driver.contender.request?.kind !== 'read') continue;
+      asked += 1;
+      driver.answerRead(refused);
+    }
+    assert.ok(asked >= 60 && asked <= 75, `asked ${asked} times`);
+  });
+
+  test('reads the owner ever more rarely, and never more than a few times a second whatever it is told', () => {
+    const told = [{ is: 'unknown', message: '429' }, ELSEWHERE, { is: 'unknown', message: '429' }, { is: 'self' }] as const;
+    const driver = heldOver();
+    let reads = 0;
+    for (const endMs = driver.nowMs + 3_600_000; driver.nowMs < endMs;) {
+      driver.forget();
+      silence(driver, 1_000);
+      for (let read = driver.all('verify-owner').length; read > 0; read -= 1) driver.ownerIs(told[reads++ % told.length] ?? ELSEWHERE);
+    }
+    assert.equal(driver.address().is, 'held-over');
+    assert.ok(reads < 700, `${reads} reads in an hour`);
+  });
+
+  test('believes two answers that show another server, though one in between brought nothing', () => {
+    const driver = heldOver().ownerIs(ELSEWHERE);
+    silence(driver, 150).ownerIs({ is: 'unknown', message: '429' });
+    silence(driver, 10_100).ownerIs(ELSEWHERE);
+    assert.ok(driver.incidents().includes('holdover-ended'));
+  });
+
+  test('is told by the watch that another has begun a term, and reads at once', () => {
+    const driver = silence(heldOver(), 10_000).give({ type: 'provider-readiness', ready: false, reason: 'the token is refused' });
+    driver
+      .pass(600)
+      .answerRead(record({ holder: ME, transitions: 1 }))
+      .forget();
+    driver.give({ type: 'lease-seen', sight: record({ holder: OTHER, transitions: 2 }) });
+    assert.equal(driver.all('read').length, 1);
+    driver.answerRead(record({ holder: OTHER, transitions: 2 }));
+    assert.equal(driver.address().is, 'lingering');
+  });
+
+  test('goes on reading while something keeps it from taking the Lease again, and does not call it vacant', () => {
+    const driver = silence(heldOver(), 10_000).give({ type: 'provider-readiness', ready: false, reason: 'the token is refused' });
+    driver
+      .pass(600)
+      .answerRead(record({ holder: ME, transitions: 1 }))
+      .forget();
+    for (let second = 0; second < 60; second += 1) {
+      driver.pass(1_000);
+      if (driver.contender.request?.kind === 'read') driver.answerRead(record({ holder: ME, transitions: 1 }));
+    }
+    assert.ok(driver.all('read').length >= 55);
+    assert.ok(!driver.incidents().includes('vacant'));
+  });
+
+  test('says so at once, and again every minute', () => {
+    const driver = silence(new Driver({ onApiLoss: 'hold' }).serve(), 2_100);
+    assert.equal(driver.incidents().filter((event) => event === 'holding-over').length, 1);
+    silence(driver, 180_000);
+    assert.equal(driver.incidents().filter((event) => event === 'holding-over').length, 4);
   });
 
   test('goes on serving only until clients have moved when the API shows another term', () => {
@@ -99,10 +185,29 @@ describe('a holder whose tenure only the silence of the API has ended', () => {
     assert.equal(driver.role, 'stopped');
   });
 
-  test('takes it off first of all when its process has stood still', () => {
+  test('takes it off first of all when its process has stood still, then looks, and puts it back when it is still routed here', () => {
     const driver = heldOver().freeze(5_000).give({ type: 'tick' });
-    assert.equal(driver.types()[0], 'unbind');
+    assert.deepEqual(driver.types().slice(0, 2), ['unbind', 'verify-owner']);
     assert.ok(driver.incidents().includes('stalled'));
+    driver.ownerIs({ is: 'self' });
+    assert.equal(driver.all('bind').length, 1);
+    const gone = heldOver().freeze(5_000).give({ type: 'tick' }).ownerIs(ELSEWHERE);
+    silence(gone, 150).ownerIs(ELSEWHERE).unbound();
+    assert.equal(gone.address().is, 'absent');
+    assert.deepEqual(gone.all('bind'), []);
+  });
+
+  test('goes on trying to take it off when that has failed, and to put it back when somebody has removed it', () => {
+    const off = heldOver().unhealthy().forget().lookedBound();
+    assert.equal(off.all('unbind').length, 1);
+    assert.equal(heldOver().looked().all('bind').length, 1);
+  });
+
+  test('keeps it in spite of a conflict that may have been its own late renewal', () => {
+    const driver = new Driver({ onApiLoss: 'hold' }).serve().serveOn(450).pass(50);
+    driver.answer('renew', { is: 'unknown', message: 'no answer within 600ms', retryAfterMs: null });
+    driver.pass(1).answer('renew', { is: 'conflict' });
+    assert.equal(silence(driver, 2_100).address().is, 'held-over');
   });
 });
 
@@ -168,6 +273,14 @@ describe('a loop that has stood still for longer than lies between one tenure an
     const driver = new Driver({ kind: 'l2', worstMoveMs: 0 }).serve().freeze(900).give({ type: 'tick' });
     assert.deepEqual([driver.incidents(), driver.all('unbind')], [[], []]);
   });
+});
+
+test('on L2 nothing is bound again while a standstill has not been looked into, though there would be time', () => {
+  const driver = new Driver({ kind: 'l2', worstMoveMs: 0, leaseDurationMs: 10_000, renewDeadlineMs: 8_000 }).serve();
+  driver.freeze(3_000).give({ type: 'tick' }).unbound();
+  assert.deepEqual(driver.all('bind'), []);
+  driver.answerRead(driver.contender.observation?.sight ?? 'absent');
+  assert.equal(driver.all('bind').length, 1);
 });
 
 test('on L2 nothing is refreshed while a watch contradicts the term', () => {

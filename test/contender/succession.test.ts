@@ -18,7 +18,7 @@ describe('a process that starts while the Lease names an earlier one of its node
   });
 
   test('waits like any stranger where that cannot be proven', () => {
-    const driver = started().give({ type: 'residence', residence: 'unsure', reason: 'x' }).answerRead(HELD_BY_PREDECESSOR).forget();
+    const driver = started().give({ type: 'residence', residence: 'unsure', reason: 'x' }).answerRead(HELD_BY_PREDECESSOR);
     driver.pass(2_999);
     assert.deepEqual(driver.all('acquire'), []);
   });
@@ -30,7 +30,7 @@ describe('a process that starts while the Lease names an earlier one of its node
     ['of another program', 'boot_9999'],
   ] as const) {
     test(`takes nobody's place ${what}`, () => {
-      const driver = started().alone().answerRead(record({ holder })).forget().pass(2_999);
+      const driver = started().alone().answerRead(record({ holder })).pass(2_999);
       assert.deepEqual(driver.all('acquire'), []);
     });
   }
@@ -51,6 +51,15 @@ describe('a process that starts while the Lease names an earlier one of its node
     assert.equal(driver.alone().all('acquire').length, 1);
   });
 
+  test('takes back that it is alone when the earlier one turns out to live, says so, and waits like any stranger', () => {
+    const driver = new Driver().healthy().ready().looked(OURS).alone().unhealthy().answerRead(HELD_BY_PREDECESSOR).pass(10);
+    driver.give({ type: 'lease-seen', sight: record({ holder: PREDECESSOR, renewTime: 'later', resourceVersion: '101' }) });
+    assert.ok(driver.incidents().includes('residence-disproved'));
+    driver.healthy().pass(2_999);
+    assert.deepEqual(driver.all('acquire'), []);
+    assert.deepEqual(driver.all('verify-owner'), [], 'and what is bound here may be that one’s');
+  });
+
   test('keeps on L2 what that one left bound, and refreshes it as soon as it holds', () => {
     const driver = started('l2').alone().answerRead(HELD_BY_PREDECESSOR);
     driver.looked(OURS).succeed('acquire');
@@ -65,8 +74,21 @@ describe('a process that starts while the Lease names an earlier one of its node
     assert.equal(driver.all('unbind').length, 1);
   });
 
+  test('goes on trying on L2 to take off what it could not in its own last term, though the Lease still names it', () => {
+    const driver = new Driver({ kind: 'l2', worstMoveMs: 0 }).serve().pass(2_000);
+    driver.answerRead(driver.contender.observation?.sight ?? 'absent').unhealthy();
+    const tries = (): number => driver.all('unbind').length;
+    for (let failures = 0; failures < 5; failures += 1) {
+      driver.give({ type: 'unbind-done', address: ADDRESS, outcome: { is: 'failed', message: 'x' } }).pass(100);
+    }
+    assert.equal(driver.address().is, 'leftover');
+    const before = tries();
+    driver.pass(1_000);
+    assert.ok(tries() > before);
+  });
+
   test('does not take it while its own node is unhealthy', () => {
-    const driver = started().unhealthy().alone().answerRead(HELD_BY_PREDECESSOR).forget().pass(2_000);
+    const driver = started().unhealthy().alone().answerRead(HELD_BY_PREDECESSOR).pass(2_000);
     assert.deepEqual(driver.all('acquire'), []);
   });
 });
