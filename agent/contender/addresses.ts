@@ -47,7 +47,9 @@ function advanceAddress(turn: Turn, address: string): void {
 
 /** The office is back, and nobody has held one in between: what was held over goes on as if nothing had been. */
 function resume(turn: Turn, address: string, { managed }: AddressState & { is: 'held-over' }, office: Office): void {
-  turn.setAddress(address, { is: 'bound', managed, problem: null, claim: claimHeldOver(turn.nowMs) });
+  const claim = claimHeldOver(turn.nowMs);
+  turn.setAddress(address, { is: 'bound', managed, problem: null, claim });
+  advanceClaim(turn, address, claim, office);
   const untilMs = lifetimeEndMs(turn.draft.settings, turn.nowMs);
   if (managed) turn.command({ type: 'bind', address, untilMs, notAfterMs: office.tenureEndMs });
 }
@@ -164,7 +166,8 @@ function onAddressSeen(turn: Turn, address: string, seen: AddressView): void {
   const state = turn.address(address);
   switch (state.is) {
     case 'absent':
-      if (seen.is === 'ours') turn.setAddress(address, leftover(turn.nowMs));
+      // In office one that could not be bound is tried again in its own time, whatever is there of an earlier process.
+      if (seen.is === 'ours' && (life.is !== 'holding' || state.problem === null)) turn.setAddress(address, leftover(turn.nowMs));
       return;
     case 'bound': {
       if (life.is !== 'holding') return;

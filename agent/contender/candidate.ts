@@ -83,7 +83,10 @@ export function contend(turn: Turn, life: Standby): void {
     return;
   }
   // A node that may not contend reads, too: whether the API answers is to be known before it is needed.
-  const isConfirmed = observation.confirmedAtMs !== null && observation.confirmedAtMs >= contendAtMs;
+  const confirmedAtMs = observation.confirmedAtMs ?? Number.NEGATIVE_INFINITY;
+  // What was read long ago, before a hindrance or a freeze, says nothing of who has been faster since.
+  const isOld = draft.nowMs - confirmedAtMs >= draft.settings.renewDeadlineMs;
+  const isConfirmed = confirmedAtMs >= contendAtMs && (hindrance !== null || !isOld);
   if (freedom.is === 'free-at' && !isConfirmed) return readLease(turn, life);
   if (hindrance === null) acquire(turn, observation.sight, life.lostRaces);
   else remindOfVacancy(turn, hindrance);
@@ -187,7 +190,7 @@ export function onCandidateRead(turn: Turn, life: Standby, sentAtMs: number, out
 function graceMs({ draft }: Turn, life: Standby, sight: LeaseSight): number {
   const { settings } = draft;
   const isOthers = termOf(sight) !== null && ownTermIn(sight, draft) === null;
-  return isOthers && life.failures > 0 ? requestTimeoutMs(settings) + settings.renewIntervalMs * 2 : 0;
+  return isOthers && life.failures > 0 ? requestTimeoutMs(settings) + settings.renewIntervalMs : 0;
 }
 
 function holdersName(sight: LeaseSight): string {

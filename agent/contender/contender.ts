@@ -47,7 +47,7 @@ export function step(contender: Contender, input: Input): Step {
 function forgetTermOfOthers({ draft }: Turn): void {
   const { observation, ownTerm } = draft;
   const term = observation === null ? null : termOf(observation.sight);
-  if (term === null || ownTerm === null || isTermAskedFor(term, ownTerm)) return;
+  if (observation === null || term === null || ownTerm === null || ownTermIn(observation.sight, draft) !== null) return;
   const isSameLease = ownTerm.uid === '' || ownTerm.uid === term.uid;
   if (isSameLease && term.transitions >= ownTerm.transitions) draft.ownTerm = null;
 }

@@ -181,11 +181,15 @@ export function onStalled(turn: Turn): void {
 
 /**
  * The office is over since `endedAtMs`: cancels every claim and lets go of every address, at once on L2, by lingering where
- * routed. Who notices late, after a freeze, has that much less left to linger.
+ * routed. Who notices late, after a freeze, has that much less left to linger. On L2 what an earlier process left and this
+ * one could not bind goes, too, because nothing is released that is not seen unbound.
  */
 export function letGoOfAddresses(turn: Turn, endedAtMs: number): void {
-  for (const address of turn.draft.settings.addresses) {
+  const { settings, link } = turn.draft;
+  for (const address of settings.addresses) {
     const state = turn.address(address);
+    const isSeenUnbound = ['absent', 'foreign'].includes(link?.addresses[address]?.is ?? 'unknown');
+    if (settings.kind === 'l2' && (state.is === 'absent' || state.is === 'leftover') && !isSeenUnbound) unbind(turn, address, 0);
     if (state.is !== 'bound' && state.is !== 'binding') continue;
     if (state.is === 'bound' && state.claim.is === 'claiming') {
       turn.command({ type: 'cancel-claim', address, attempt: state.claim.attempt });

@@ -104,6 +104,13 @@ describe('a candidate', () => {
     assert.equal(driver.answerRead(neverHeld()).last('acquire').transitions, 1);
   });
 
+  test('reads once more before it takes what it has read long ago, when a hindrance is over', () => {
+    const driver = new Driver().standBy(record()).unhealthy().pass(3_000).answerRead(record()).forget().pass(60_000);
+    assert.deepEqual(driver.types(), []);
+    assert.deepEqual(driver.healthy().types(), ['read']);
+    assert.deepEqual(driver.answerRead(record()).types(), ['read', 'acquire']);
+  });
+
   test('waits for no holder longer because the API was once silent, long ago', () => {
     const driver = new Driver().standBy(record()).pass(3_000);
     driver.answerRead({ is: 'unreachable', message: 'connection refused', retryAfterMs: null }).pass(500);
@@ -117,7 +124,7 @@ describe('a candidate', () => {
   test('gives a holder the time to renew first when the API has been silent for itself', () => {
     const driver = new Driver().standBy(record()).pass(3_000);
     driver.answerRead({ is: 'unreachable', message: 'connection refused', retryAfterMs: null }).pass(500);
-    driver.answerRead(record()).forget().pass(1_599);
+    driver.answerRead(record()).forget().pass(1_099);
     assert.deepEqual(driver.types(), []);
     assert.deepEqual(driver.pass(1).types(), ['acquire']);
   });

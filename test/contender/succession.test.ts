@@ -57,7 +57,8 @@ describe('a process that starts while the Lease names an earlier one of its node
     assert.ok(driver.incidents().includes('residence-disproved'));
     driver.healthy().pass(2_999);
     assert.deepEqual(driver.all('acquire'), []);
-    assert.deepEqual(driver.all('verify-owner'), [], 'and what is bound here may be that one’s');
+    driver.ownerIs({ is: 'other', name: 'server 2' }).pass(1_000);
+    assert.equal(driver.all('verify-owner').length, 1, 'and what is bound here may be that one’s: nothing is asked about it any more');
   });
 
   test('keeps on L2 what that one left bound, and refreshes it as soon as it holds', () => {
@@ -85,6 +86,34 @@ describe('a process that starts while the Lease names an earlier one of its node
     const before = tries();
     driver.pass(1_000);
     assert.ok(tries() > before);
+  });
+
+  test('asks to be relieved once, and not at every look, while it cannot bind what that one left', () => {
+    const driver = started().alone().answerRead(HELD_BY_PREDECESSOR).succeed('acquire');
+    const failed = { is: 'failed', message: 'cannot bind: ENOBUFS' } as const;
+    driver.give({ type: 'bind-done', address: ADDRESS, outcome: failed }).forget();
+    for (let look = 0; look < 20; look += 1) {
+      driver.pass(20).looked(OURS);
+      if (driver.contender.request?.kind === 'renew') driver.succeed('renew');
+    }
+    assert.deepEqual(
+      driver.incidents().filter((event) => event === 'relief-withdrawn'),
+      [],
+    );
+    assert.ok(driver.all('renew').length <= 2);
+    assert.deepEqual(driver.all('bind'), []);
+  });
+
+  test('on L2 takes off what that one left and it could not bind itself, before it releases the Lease', () => {
+    for (const view of [OURS, { addresses: {} }]) {
+      const driver = started('l2').alone().answerRead(HELD_BY_PREDECESSOR).succeed('acquire');
+      driver.give({ type: 'bind-done', address: ADDRESS, outcome: { is: 'failed', message: 'cannot bind: ENOBUFS' } }).looked(view);
+      driver.forget().give({ type: 'shutdown', reason: 'asked to end by SIGTERM' });
+      assert.equal(driver.types()[0], 'unbind');
+      driver.pass(50);
+      assert.deepEqual(driver.all('release'), []);
+      assert.equal(driver.unbound().types().at(-1), 'read');
+    }
   });
 
   test('does not take it while its own node is unhealthy', () => {
