@@ -77,8 +77,6 @@ interface Patch {
 export interface Calmness {
   /** When the provider last routed an address to a machine, or that machine could not be told. */
   lastRoutedToMs(machine: Machine, address: string): number;
-  /** When something last kept a machine from contending. */
-  lastHinderedMs(machine: Machine): number;
   /** When a machine was last hindered in asking the provider, or told something wrong. */
   lastProviderTroubleMs(machine: Machine): number;
   /** When a machine was last hindered in asking the Kubernetes API, or anything else was last done to anybody. */
@@ -372,8 +370,6 @@ export class Invariants implements Observer {
     const isOfSamePlace = placeOf(basedOn) === placeOf(process.identity);
     if (basedOn === '' || basedOn === process.identity || isOfSamePlace) return;
     const readAtMs = read?.handledAtMs ?? 0;
-    // A candidate that was hindered, or stood still, may act on what it read before.
-    if (Math.max(this.#calmness.lastHinderedMs(machine), process.lastThawMs, machine.lastResumeMs) >= readAtMs) return;
     const unasked = this.#changes.filter((atMs) => atMs > readAtMs);
     const hasWaitedMs = nowMs - (unasked[0] ?? nowMs);
     if (unasked.length >= 3 && hasWaitedMs > settings.lease.durationMs / 2) {

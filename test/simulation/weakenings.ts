@@ -177,8 +177,8 @@ export const WEAKENINGS: readonly Weakening[] = [
     edits: [
       {
         file: `${CONTENDER}candidate.ts`,
-        find: "  if (freedom.is === 'free-at' && !isConfirmed) return readLease(turn);",
-        replace: "  if (freedom.is === 'free-at' && !isConfirmed && hindrance !== null) return readLease(turn);",
+        find: "  if (freedom.is === 'free-at' && !isConfirmed) return readLease(turn, life);",
+        replace: "  if (freedom.is === 'free-at' && !isConfirmed && hindrance !== null) return readLease(turn, life);",
       },
     ],
     kind: 'routed',
@@ -334,7 +334,7 @@ export const WEAKENINGS: readonly Weakening[] = [
     name: 'a linger without bound',
     edits: [
       {
-        file: `${CONTENDER}addresses.ts`,
+        file: `${CONTENDER}retention.ts`,
         find: 'untilMs: sinceMs + turn.draft.settings.worstMoveMs, reading',
         replace: 'untilMs: sinceMs + 86_400_000, reading',
       },
@@ -347,7 +347,7 @@ export const WEAKENINGS: readonly Weakening[] = [
     name: 'a holdover that outlasts another owner',
     edits: [
       {
-        file: `${CONTENDER}addresses.ts`,
+        file: `${CONTENDER}retention.ts`,
         find: '        return endHeldOver(turn, address, state, `the provider routes it ${whom}`);',
         replace: '        break;',
       },
@@ -361,8 +361,8 @@ export const WEAKENINGS: readonly Weakening[] = [
     edits: [
       {
         file: `${CONTENDER}holder.ts`,
-        find: 'mustRead: true, renewFailures: office.renewFailures + 1',
-        replace: 'mustRead: false, renewFailures: office.renewFailures + 1',
+        find: "doubt: office.doubt ?? 'conflict',",
+        replace: 'doubt: office.doubt,',
       },
     ],
     kind: 'routed',

@@ -58,7 +58,6 @@ export class World implements ProcessWorld, NetworkWorld {
   /** What invariants need to know of the world besides what they see for themselves. */
   readonly calmness: Calmness = {
     lastRoutedToMs: (machine, address) => this.#lastTime(`routes ${address}`, machine),
-    lastHinderedMs: (machine) => this.#lastTime('hindered', machine),
     lastProviderTroubleMs: (machine) => this.#lastTime('provider trouble', machine),
     lastKubeTroubleMs: (machine) => Math.max(this.disturbedAtMs, this.#lastTime('kube trouble', machine)),
   };
@@ -243,9 +242,6 @@ export class World implements ProcessWorld, NetworkWorld {
     for (const machine of this.machines) {
       const isTroubled = this.#isProviderTroubled(machine);
       if (isTroubled) this.#noteTime('provider trouble', machine);
-      const { uplink } = machine.kernel;
-      const isFit = machine.service === 'well' && uplink?.isUp === true && uplink.hasCarrier && this.processesOn(machine).length === 1;
-      if (isTroubled || !isFit) this.#noteTime('hindered', machine);
       if (this.#isKubeTroubled(machine)) this.#noteTime('kube trouble', machine);
       for (const address of this.scenario.addresses) {
         if (isTroubled || this.hcloud.ownerOf(floatingIpOf(address)) === machine.server) this.#noteTime(`routes ${address}`, machine);
