@@ -49,6 +49,7 @@ interface Tenure {
   readonly grantedAtMs: number;
   /** When it was given up, by the machine's clock. */
   endedBootMs: number | null;
+  isReleased: boolean;
   isLapseJudged: boolean;
 }
 
@@ -339,6 +340,8 @@ export class Invariants implements Observer {
 
   #onReleaseSent(process: SimProcess, patch: Patch, { read, writeSentAtMs }: Dealings): void {
     this.#endTenure(process);
+    const tenure = this.#tenures.get(process);
+    if (tenure !== undefined) tenure.isReleased = true;
     const isFresh = read !== null && read.resourceVersion === patch.metadata.resourceVersion && read.sentAtMs >= writeSentAtMs;
     if (!isFresh) this.violate('release-own-term', `${process.identity} releases what no fresh read has shown`);
     const left = process.machine.kernel.bound.find(({ isOurs, setBy }) => isOurs && setBy === process);
@@ -410,8 +413,9 @@ export class Invariants implements Observer {
       term,
       sentAtBootMs,
       untilBootMs,
-      grantedAtMs: before?.term === term ? before.grantedAtMs : this.#time.nowMs,
+      grantedAtMs: before !== undefined && this.#goesOn(process, before, term) ? before.grantedAtMs : this.#time.nowMs,
       endedBootMs: null,
+      isReleased: false,
       isLapseJudged: false,
     });
     this.#dealingsOf(process).contradictedAtBootMs = null;
@@ -423,6 +427,13 @@ export class Invariants implements Observer {
         `${process.identity} is in office (${term}) while ${other.identity} is, ${this.#describe(other, this.#tenures.get(other))}`,
       );
     }
+  }
+
+  /** A term that follows the own one, which nothing but silence has ended, goes on with what was confirmed in that. */
+  #goesOn(process: SimProcess, before: Tenure, term: string): boolean {
+    if (before.term === term) return true;
+    const isHeldOver = this.#kind === 'routed' && process.settings.onApiLoss === 'hold';
+    return isHeldOver && !before.isReleased && this.#dealingsOf(process).contradictedAtBootMs === null;
   }
 
   #isInTenure(process: SimProcess): boolean {
