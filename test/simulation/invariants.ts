@@ -186,7 +186,8 @@ export class Invariants implements Observer {
   }
 
   onLeaseAnswer(process: SimProcess, call: KubeCall, sentAtBootMs: number, answer: Answer): void {
-    if (answer.status === 404) return this.#contradict(process);
+    // After a write that found nothing the Lease is read first (rule 3); until then the tenure goes on.
+    if (answer.status === 404) return call.method === 'GET' ? this.#contradict(process) : undefined;
     if (answer.status !== 200 && answer.status !== 201) return;
     const lease = JSON.parse(String(answer.body)) as Lease | { readonly items: readonly Lease[] };
     // What the watch lists ends no tenure (rule 4).
