@@ -376,7 +376,9 @@ export class Invariants implements Observer {
     const readAtMs = read?.handledAtMs ?? 0;
     const unasked = this.#changes.filter((atMs) => atMs > readAtMs);
     const hasWaitedMs = nowMs - (unasked[0] ?? nowMs);
-    if (unasked.length >= 3 && hasWaitedMs > settings.lease.durationMs / 2) {
+    // What was read is trusted for a tenure.
+    const trustedForMs = Math.max(settings.lease.durationMs / 2, settings.lease.renewDeadlineMs);
+    if (unasked.length >= 3 && hasWaitedMs > trustedForMs) {
       this.violate(
         'read-before-taking',
         `${process.identity} tries to take the Lease, which was renewed ${unasked.length} times since it last asked`,
@@ -455,7 +457,9 @@ export class Invariants implements Observer {
       Object.keys(before.metadata.annotations ?? {}).some((name) => name.startsWith(OURS));
     const wasHeld =
       (before.spec.holderIdentity ?? '') !== '' || (before.spec.leaseTransitions ?? 0) > 0 || before.spec.renewTime !== undefined;
-    if (!bearsOurName && wasHeld && before.spec.holderIdentity !== process.identity) {
+    // The term of an earlier process of this place is taken over whatever a person has removed from the Lease.
+    const isOfThisPlace = placeOf(before.spec.holderIdentity ?? '') === placeOf(process.identity);
+    if (!bearsOurName && wasHeld && !isOfThisPlace) {
       this.violate('foreign-untouched', `${process.identity} writes a Lease that another program has held: ${leaseText(before)}`);
     }
   }
