@@ -93,7 +93,8 @@ async function tryOnce(all: readonly string[], { names, uid }: ResidenceWorld): 
     if (own !== null && others.length === 0)
       return { report: { residence: 'alone', reason: 'no other agent runs on this node' }, waitFor: null };
     const strangers = others.map(({ name, holder }) => `${nameOf(holder)} at @${name}`);
-    return unsure(`what agents know each other by is taken by ${strangers.join(', ')}`, own === null ? (all[0] ?? null) : null);
+    const why = `what agents know each other by is taken by ${strangers.join(', ')}; end that, or run all agents of this node as one user, and restart this one`;
+    return unsure(why, own === null ? (all[0] ?? null) : null);
   } catch (error) {
     return unsure(asError(error).message, null);
   }

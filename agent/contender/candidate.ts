@@ -24,6 +24,7 @@ const RACES_WITHOUT_PAUSE = 3;
 const REFUSED_PAUSE_MS = 5_000;
 /** So many reads follow each other quickly when an address begins to be held over. */
 const EAGER_TRIES = 10;
+const FOREIGN_LOOK_MS = 30_000;
 /** How often people are told that an address is held over. */
 const HOLDOVER_REMINDER_MS = 60_000;
 /** How long the others leave a released Lease to the candidate that asked for it. */
@@ -72,7 +73,7 @@ export function contend(turn: Turn, life: Standby): void {
   const hindrance = hindranceOf(draft);
   const freedom = freedomFor(draft, observation);
   reportHindrance(turn, hindrance);
-  if (freedom.is === 'foreign') return;
+  if (freedom.is === 'foreign') return lookAgainAtForeign(turn, life, observation);
   if (!turn.due(life.notBeforeMs)) return;
   if (hindrance !== null && isHoldingOver(draft)) return readAgainSoon(turn, life);
   if (hindrance === null && offerRelief(turn, observation)) return;
@@ -159,6 +160,11 @@ function readLease(turn: Turn, life: Standby): void {
   const { settings, nowMs } = turn.draft;
   const timeoutMs = isEager(turn, life) ? requestTimeoutMs(settings) : settings.renewDeadlineMs;
   turn.request({ type: 'read' }, nowMs + settings.renewDeadlineMs, timeoutMs);
+}
+
+/** It may be deleted while no watch stands, and then it is ours to take. */
+function lookAgainAtForeign(turn: Turn, life: Standby, { sinceMs, confirmedAtMs }: Observation): void {
+  if (turn.due(Math.max(sinceMs, confirmedAtMs ?? 0) + FOREIGN_LOOK_MS)) readLease(turn, life);
 }
 
 /** Whoever holds over and may not contend has to know when another one has been faster. */

@@ -14,6 +14,7 @@ import { beginStepDown, leave, leaveTerm, onDepartureRead, onReleased, stepDown 
 import { endTenureInTime, onHolderRead, onHolderSaw, onHolderStalled, onRenewed, serve, takeOffice } from './holder.ts';
 import type { Input, ReadOutcome, WriteOutcome } from './input.ts';
 import { isOfSamePlace, observe, termOf } from './lease.ts';
+import type { LeaseSight } from './lease.ts';
 import { isAlone, isHoldingOver, officeTerm, ownTermIn, roleOf } from './state.ts';
 import type { Contender } from './state.ts';
 import { Turn } from './turn.ts';
@@ -139,14 +140,21 @@ function onLeaseSeen(turn: Turn, input: Input & { type: 'lease-seen' }): void {
   if (isHoldingOver(draft) && ownTermIn(input.sight, draft) === null) draft.life = { ...draft.life, readAtMs: nowMs };
 }
 
+/** Whether a sight shows a later sign of life than another, and not only an older one that has arrived late. */
+function isLater(now: LeaseSight, before: LeaseSight): boolean {
+  if (now === 'absent' || before === 'absent') return false;
+  if (now.transitions !== before.transitions) return now.transitions > before.transitions;
+  return (now.renewTime ?? '') > (before.renewTime ?? '');
+}
+
 /** An earlier process that is gone gives no sign of life: one that is seen disproves that this one is alone. */
 function doubtResidence(turn: Turn, { observation: before, settings }: Contender): void {
   const { draft } = turn;
   const now = draft.observation;
-  if (!isAlone(draft) || before === null || now === null || before.sinceMs === now.sinceMs) return;
+  if (!isAlone(draft) || before === null || now === null || !isLater(now.sight, before.sight)) return;
   const holder = termOf(now.sight)?.holder ?? '';
   if (holder === settings.identity || !isOfSamePlace(holder, settings.identity)) return;
-  const reason = `another agent of this node (${holder}) holds the Lease and lives, though none was found to run here`;
+  const reason = `another agent of this node (${holder}) holds the Lease and lives, though none was found to run here: end one of the two`;
   draft.residence = { is: 'unsure', reason };
   turn.incident('residence-disproved', reason);
 }

@@ -40,6 +40,7 @@ export function takeOffice(turn: Turn, record: LeaseRecord, sentAtMs: number): v
     // A Lease that was just created cannot name its own uid in the mark of its duration: the first renewal adds it.
     renewAtMs: record.marks.duration === null ? nowMs : sentAtMs + settings.renewIntervalMs,
     renewFailures: 0,
+    conflicts: 0,
     doubt: null,
     relief: null,
     claimFailed: record.marks.claimFailed,
@@ -165,6 +166,7 @@ function onRenewalWritten(turn: Turn, office: Office, sentAtMs: number, record: 
     renewalSentAtMs: sentAtMs,
     tenureEndMs: sentAtMs + settings.renewDeadlineMs,
     renewFailures: 0,
+    conflicts: 0,
   });
   turn.command({ type: 'look' });
   judgeRecord(turn, record);
@@ -214,12 +216,12 @@ export function onHolderSaw(turn: Turn, office: Office, sight: LeaseSight): void
 
 /** Somebody else wrote to the record: read it at once, unless that has happened too often in a row. */
 function readAgain(turn: Turn, office: Office): void {
-  const excess = office.renewFailures - CONFLICTS_WITHOUT_PAUSE;
+  const excess = office.conflicts - CONFLICTS_WITHOUT_PAUSE;
   const pauseMs = excess < 0 ? 0 : turn.pauseMs(null, excess, turn.draft.settings.renewIntervalMs);
   setOffice(turn, {
     ...office,
     doubt: office.doubt ?? 'conflict',
-    renewFailures: office.renewFailures + 1,
+    conflicts: office.conflicts + 1,
     renewAtMs: turn.nowMs + pauseMs,
   });
 }

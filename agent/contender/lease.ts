@@ -2,7 +2,7 @@
  * What a Lease says and what follows from it: whose term it is, and when it may be taken.
  *
  * Guarantees: a record's age is counted only from when this process saw it change (rule 1), and a vacant Lease
- * counts as free at once only when its last holder said so itself or it was never held (rule 2).
+ * counts as free at once only when its last holder said so itself (rule 2).
  * Does not trust the times written in a record: they are compared for being different, never read as times.
  */
 import type { ContenderSettings } from './settings.ts';
@@ -61,8 +61,6 @@ export interface Observation {
   readonly lastTerm: Term | null;
   /** The longest duration seen in that term. */
   readonly longestDurationMs: number;
-  /** Whether the present term came about as an acquisition does, as far as was seen, and not by somebody's edit. */
-  readonly isAcquired: boolean;
   /** When the latest consistent read was sent that showed this very state; null if only a watch has shown it. */
   readonly confirmedAtMs: number | null;
 }
@@ -113,25 +111,19 @@ export function observe(
       sinceMs: seen.atMs,
       lastTerm: term,
       longestDurationMs: isSameTerm ? Math.max(previous.longestDurationMs, durationMs) : durationMs,
-      isAcquired: isSameTerm ? previous.isAcquired : previous === null || hasRaisedTransitions(previous.sight, sight),
       confirmedAtMs,
     };
   }
   if (sight !== 'absent' && isReleasedByItsHolder(sight, previous?.lastTerm ?? null)) {
-    return { sight, sinceMs: seen.atMs, lastTerm: null, longestDurationMs: 0, isAcquired: false, confirmedAtMs };
+    return { sight, sinceMs: seen.atMs, lastTerm: null, longestDurationMs: 0, confirmedAtMs };
   }
   return {
     sight,
     sinceMs: previous !== null && isSameVacancy(previous.sight, sight) ? previous.sinceMs : seen.atMs,
     lastTerm: previous?.lastTerm ?? null,
     longestDurationMs: Math.max(previous?.longestDurationMs ?? 0, sight === 'absent' ? 0 : durationOf(sight)),
-    isAcquired: false,
     confirmedAtMs,
   };
-}
-
-function hasRaisedTransitions(before: LeaseSight, now: LeaseRecord): boolean {
-  return before !== 'absent' && before.uid === now.uid && before.transitions < now.transitions;
 }
 
 /** Whether nothing in two vacant sights shows that somebody has held the Lease in between. */
@@ -168,14 +160,14 @@ export function freedomOf(observation: Observation, { settings, ownTerm, isAlone
   // A term of this very process that has ended holds nobody up: this process knows that it no longer serves in it.
   // That it is named is not enough: a person may have written that while another one serves.
   if (term !== null && ownTerm !== null && isTermAskedFor(term, ownTerm)) return { is: 'free' };
-  // Nor does that of an earlier process on this node, once it is known to be gone: what it bound is here.
-  if (isAlone && observation.isAcquired && sight.holder !== settings.identity && isOfSamePlace(sight.holder, settings.identity))
-    return { is: 'free' };
+  // Nor does that of an earlier process on this node, once it is known to be gone: what it bound is here. Its own mark shows
+  // that the term was acquired, and its name not only written there.
+  const isSucceeded = isAlone && sight.holder !== settings.identity && isOfSamePlace(sight.holder, settings.identity);
+  if (isSucceeded && markNames(sight.marks.duration, term)) return { is: 'free' };
   const isUntouched = sight.holder === '' && wasNeverHeld(sight);
   if (!sight.isOurs && !isUntouched) return { is: 'foreign', holder: sight.holder };
   if (sight.holder !== '') return afterAWholeDuration;
   if (isReleasedByItsHolder(sight, lastTerm)) return { is: 'free' };
-  if (isUntouched && lastTerm === null) return { is: 'free' };
   return afterAWholeDuration;
 }
 

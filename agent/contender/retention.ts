@@ -3,19 +3,19 @@
  * elsewhere, or held over for as long as nothing but the API's silence speaks against it.
  *
  * Guarantees: nothing is written to the provider for it. A linger goes when its bound is over, a leftover when its kernel
- * lifetime is, and a holdover with the first evidence against it.
+ * lifetime is, and a holdover when the owner read back is another, twice in a row, or another term is read.
  */
 import type { AddressView, Owner } from './input.ts';
 import { isOfSamePlace, termOf } from './lease.ts';
 import { LIFETIME_MARGIN_MS, LIFETIME_UNIT_MS, lifetimeEndMs, stallMs } from './settings.ts';
-import { isAlone } from './state.ts';
+import { isAlone, ownTermIn } from './state.ts';
 import type { AddressState, Contender, OwnerReading } from './state.ts';
 import type { Turn } from './turn.ts';
 
 const FOREIGN_READS_TO_LET_GO = 2;
 /** Owner reads after office start quickly, because clients have usually moved within a second, and grow rarer. */
-const FIRST_READING: OwnerReading = { attempt: null, readAtMs: 0, pauseMs: 200, foreignReads: 0 };
-const LEFTOVER_READING: OwnerReading = { attempt: null, readAtMs: 0, pauseMs: 1_000, foreignReads: 0 };
+const FIRST_READING: OwnerReading = { attempt: null, readAtMs: 0, pauseMs: 200, foreignReads: 0, isHere: false };
+const LEFTOVER_READING: OwnerReading = { ...FIRST_READING, pauseMs: 1_000 };
 const FOREIGN_REREAD_MS = 100;
 /** An API may be away for hours, and a provider's budget is for all of its project. */
 const OWNER_PAUSE_MAX_MS = { lingering: 2_000, 'held-over': 10_000, leftover: 5_000 } as const;
@@ -41,6 +41,7 @@ export function advanceRetained(turn: Turn, address: string, state: Retained): v
       return;
     case 'lingering':
       if (turn.due(state.untilMs)) {
+        if (isStillSilent(turn) && state.reading.isHere) return holdOver(turn, address, state.managed);
         const waitedS = Math.round(settings.worstMoveMs / 1_000);
         turn.incident('linger-expired', `taken off: no other node has taken it over within ${waitedS}s`, address);
         return takeOff(turn, address, state.managed);
@@ -83,7 +84,8 @@ export function onRetainedOwnerRead(turn: Turn, address: string, state: Retained
   const longestMs = OWNER_PAUSE_MAX_MS[isWaitedFor ? 'lingering' : state.is];
   const pauseMs = isElsewhere ? before.pauseMs : Math.min(longestMs, before.pauseMs * PAUSE_GROWTH);
   const readAtMs = turn.nowMs + (isElsewhere ? FOREIGN_REREAD_MS : pauseMs);
-  const next = { ...state, reading: { attempt: null, readAtMs, pauseMs, foreignReads } };
+  const isHere = owner.is === 'unknown' ? before.isHere : owner.is === 'self';
+  const next = { ...state, reading: { attempt: null, readAtMs, pauseMs, foreignReads, isHere } };
   turn.setAddress(address, next);
   if (next.is === 'held-over' && owner.is === 'self') putBack(turn, address, next);
 }
@@ -118,9 +120,18 @@ export function holdAddressesOver(turn: Turn): void {
   for (const address of turn.draft.settings.addresses) {
     const state = turn.address(address);
     if (state.is !== 'bound' || state.claim.is !== 'confirmed' || state.claim.foreignReads > 0) continue;
-    const reading = { ...FIRST_READING, readAtMs: turn.nowMs };
-    turn.setAddress(address, { is: 'held-over', managed: state.managed, isOff: false, reading });
+    holdOver(turn, address, state.managed);
   }
+}
+
+function holdOver(turn: Turn, address: string, managed: boolean): void {
+  turn.setAddress(address, { is: 'held-over', managed, isOff: false, reading: { ...FIRST_READING, readAtMs: turn.nowMs } });
+}
+
+/** Whether a linger that is over has outlasted nothing but the silence of the API: no other term has been seen. */
+function isStillSilent({ draft }: Turn): boolean {
+  const { settings, life, observation } = draft;
+  return settings.onApiLoss === 'hold' && life.is === 'standby' && ownTermIn(observation?.sight ?? 'absent', draft) !== null;
 }
 
 /** The Lease speaks again, and of another term: what was held over goes on serving only until clients have moved. */

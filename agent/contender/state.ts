@@ -97,6 +97,8 @@ export interface Office {
   readonly tenureEndMs: number;
   readonly renewAtMs: number;
   readonly renewFailures: number;
+  /** Conflicts in a row. */
+  readonly conflicts: number;
   /** What makes a consistent read necessary before the next renewal; null when nothing does. */
   readonly doubt: Doubt | null;
   readonly relief: Relief | null;
@@ -157,6 +159,8 @@ export interface OwnerReading {
   readonly pauseMs: number;
   /** How many reads in a row have shown another owner. */
   readonly foreignReads: number;
+  /** Whether the last read that was answered showed this node. */
+  readonly isHere: boolean;
 }
 
 export type Claim =

@@ -1,8 +1,9 @@
 /**
  * What this agent last learnt about the Kubernetes API and the provider, and whether that makes it ready.
  *
- * Guarantees: ready says that the agent is configured and reaches what it needs, never who holds the address or whether the
- * node is healthy, or a dead application would block rollouts. A problem stays until the same kind of call has succeeded.
+ * Guarantees: ready says that the agent is configured, reaches what it needs and could hold the Lease (it is not another
+ * program's, and no other agent runs on this node), never who holds the address or whether the node is healthy, or a dead
+ * application would block rollouts. A problem stays until the same kind of call has succeeded.
  */
 import type { Clock } from '../clock.ts';
 import { hindranceOf } from '../contender/candidate.ts';

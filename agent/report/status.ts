@@ -6,7 +6,7 @@
 import type { Owner } from '../contender/input.ts';
 import { nodeOfIdentity, termOf } from '../contender/lease.ts';
 import { hindranceOf } from '../contender/candidate.ts';
-import { officeTerm, roleOf } from '../contender/state.ts';
+import { isAlone, officeTerm, roleOf } from '../contender/state.ts';
 import type { AddressState, Contender } from '../contender/state.ts';
 import type { TransitionEntry } from './journal.ts';
 
@@ -54,7 +54,7 @@ export function statusDocument(sources: StatusSources): object {
       const seen = contender.link?.addresses[address];
       return {
         address,
-        state: describe(contender.addresses[address]),
+        state: describe(contender.addresses[address], isAlone(contender)),
         interface: contender.link?.interfaces[address] ?? null,
         lifetimeMs: seen?.is === 'ours' ? seen.remainingMs : null,
         owner: read === undefined ? null : { ...read.owner, readAt: toWall(read.atMs) },
@@ -77,7 +77,7 @@ export function statusDocument(sources: StatusSources): object {
   };
 }
 
-function describe(state: AddressState | undefined): string {
+function describe(state: AddressState | undefined, isAlone: boolean): string {
   switch (state?.is) {
     case 'bound':
       return state.claim.is === 'not-needed'
@@ -86,7 +86,9 @@ function describe(state: AddressState | undefined): string {
     case 'absent':
       return state.problem === null ? 'not bound' : `not bound: ${state.problem}`;
     case 'leftover':
-      return 'left over from an earlier agent';
+      return isAlone ? 'left over from an earlier agent' : 'bound by another agent of this node, or left over from one';
+    case 'held-over':
+      return state.isOff ? 'held over, and taken off for now' : 'held over';
     default:
       return state?.is ?? 'unknown';
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { LeaseRecord } from '../../agent/contender/lease.ts';
 import { mayWriteToProvider } from '../../agent/contender/state.ts';
-import { ADDRESS, Driver, neverHeld, OTHER, record, term } from './driver.ts';
+import { ADDRESS, Driver, released, OTHER, record, term } from './driver.ts';
 
 const SECOND = '2001:db8::1';
 const OURS = { addresses: { [ADDRESS]: { is: 'ours', remainingMs: 30_000 } } } as const;
@@ -312,7 +312,7 @@ describe('what an earlier agent on this node left bound', () => {
   });
 
   test('is taken over when this node becomes the holder', () => {
-    const driver = new Driver().looked(OURS).standBy(neverHeld()).looked(OURS).succeed('acquire');
+    const driver = new Driver().looked(OURS).standBy(released()).looked(OURS).succeed('acquire');
     assert.equal(driver.all('bind').length, 1);
     assert.equal(driver.all('unbind').length, 0);
   });
@@ -351,7 +351,7 @@ describe('an address on L2', () => {
   });
 
   test('is not bound with less than the kernel can count; the next renewal brings more', () => {
-    const driver = new Driver(l2).standBy(neverHeld()).freeze(400).succeed('acquire').pass(1);
+    const driver = new Driver(l2).standBy(released()).freeze(400).succeed('acquire').pass(1);
     assert.equal(driver.all('bind').length, 0);
     driver.pass(100).succeed('renew');
     assert.equal(driver.all('bind').length, 1);

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Driver, ME, neverHeld, OTHER, record, term } from './driver.ts';
+import { Driver, neverHeld, ME, released, OTHER, record, term } from './driver.ts';
 
 const RELIEF = { term: term(), cause: 'unhealthy', reason: 'its service is gone' } as const;
 
 describe('a candidate', () => {
   test('reads the Lease first and takes it if it was never held', () => {
-    const driver = new Driver().standBy(neverHeld());
+    const driver = new Driver().standBy(released());
     assert.deepEqual(driver.types(), ['read', 'acquire']);
     const { basis, transitions, marks } = driver.last('acquire');
     assert.deepEqual(basis, { uid: 'uid-1', resourceVersion: '100' });
@@ -45,7 +45,7 @@ describe('a candidate', () => {
   });
 
   test('does not take a term for its own that it asked for and another one was granted, even if somebody writes its name in', () => {
-    const driver = new Driver().standBy(neverHeld()).answer('acquire', { is: 'conflict' });
+    const driver = new Driver().standBy(released()).answer('acquire', { is: 'conflict' });
     driver.answerRead(record({ transitions: 1 })).forget();
     driver.give({ type: 'lease-seen', sight: record({ transitions: 1, holder: ME }) });
     assert.deepEqual(driver.types(), []);
@@ -92,7 +92,7 @@ describe('a candidate', () => {
   ] as const) {
     test(`does not contend while ${what}, and does as soon as that is over`, () => {
       const driver = new Driver().healthy().ready().alone().looked();
-      hinder(driver).answerRead(neverHeld()).forget().pass(60_000);
+      hinder(driver).answerRead(released()).forget().pass(60_000);
       assert.deepEqual(driver.types(), []);
       driver.healthy().ready().alone().looked();
       assert.deepEqual(driver.types(), ['acquire']);
@@ -101,7 +101,7 @@ describe('a candidate', () => {
 
   test('contends where it cannot be told whether another agent lives on this node', () => {
     const driver = new Driver().healthy().ready().looked().give({ type: 'residence', residence: 'unsure', reason: 'x' });
-    assert.equal(driver.answerRead(neverHeld()).last('acquire').transitions, 1);
+    assert.equal(driver.answerRead(released()).last('acquire').transitions, 1);
   });
 
   test('reads once more before it takes what it has read long ago, when a hindrance is over', () => {
@@ -130,12 +130,12 @@ describe('a candidate', () => {
   });
 
   test('does not contend before its probes have answered', () => {
-    const driver = new Driver().ready().looked().answerRead(neverHeld()).pass(10_000);
+    const driver = new Driver().ready().looked().answerRead(released()).pass(10_000);
     assert.deepEqual(driver.types(), ['read']);
   });
 
   test('reads again at once when another candidate was faster, and then waits for that one', () => {
-    const driver = new Driver().standBy(neverHeld()).answer('acquire', { is: 'conflict' });
+    const driver = new Driver().standBy(released()).answer('acquire', { is: 'conflict' });
     assert.equal(driver.role, 'standby');
     driver.forget().give({ type: 'tick' });
     driver.give({
@@ -148,7 +148,7 @@ describe('a candidate', () => {
   });
 
   test('reads before it acts again when it is unknown whether its write was carried out', () => {
-    const driver = new Driver().standBy(neverHeld()).forget();
+    const driver = new Driver().standBy(released()).forget();
     const { request } = { request: driver.contender.request?.id ?? 0 };
     driver.give({ type: 'lease-written', request, outcome: { is: 'unknown', message: 'time-out', retryAfterMs: null } });
     driver.pass(100);
@@ -158,13 +158,13 @@ describe('a candidate', () => {
   });
 
   test('an answer that makes it the holder after the tenure would have ended does not', () => {
-    const driver = new Driver().standBy(neverHeld()).freeze(2_000).succeed('acquire');
+    const driver = new Driver().standBy(released()).freeze(2_000).succeed('acquire');
     assert.equal(driver.role, 'standby');
     assert.equal(driver.all('bind').length, 0);
   });
 
   test('an answer that names another holder does not make it one', () => {
-    const driver = new Driver().standBy(neverHeld()).succeed('acquire', { holder: OTHER });
+    const driver = new Driver().standBy(released()).succeed('acquire', { holder: OTHER });
     assert.equal(driver.role, 'standby');
     assert.equal(driver.all('bind').length, 0);
   });
@@ -206,11 +206,11 @@ describe('a candidate', () => {
   });
 
   test('pauses when it meets conflict after conflict though nobody takes the Lease', () => {
-    const driver = new Driver().standBy(neverHeld());
+    const driver = new Driver().standBy(released());
     let rounds = 0;
     for (; driver.role === 'acquiring' && rounds < 20; rounds += 1) {
       driver.answer('acquire', { is: 'conflict' });
-      if (driver.contender.request !== null) driver.answerRead(neverHeld());
+      if (driver.contender.request !== null) driver.answerRead(released());
     }
     assert.equal(rounds, 4);
     assert.deepEqual(driver.forget().pass(100).types(), ['read']);
@@ -251,9 +251,23 @@ describe('a candidate', () => {
   });
 
   test('leaves the Lease of another program alone for ever, and says so once', () => {
-    const driver = new Driver().standBy(record({ isOurs: false, holder: 'kube-scheduler' })).pass(600_000);
-    assert.deepEqual(driver.types(), ['read']);
+    const foreign = record({ isOurs: false, holder: 'kube-scheduler' });
+    const driver = new Driver().standBy(foreign);
+    for (let minute = 0; minute < 10; minute += 1) {
+      driver.pass(60_000);
+      if (driver.contender.request?.kind === 'read') driver.answerRead(foreign);
+    }
+    assert.deepEqual([...new Set(driver.types())], ['read']);
     assert.deepEqual(driver.incidents(), ['hindered']);
+  });
+
+  test('finds out that the Lease of another program is gone, though no watch tells it', () => {
+    const driver = new Driver()
+      .standBy(record({ isOurs: false, holder: 'kube-scheduler' }))
+      .pass(30_000)
+      .answerRead('absent');
+    driver.pass(3_000).answerRead('absent');
+    assert.equal(driver.all('create').length, 1);
   });
 });
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { LeaseRecord } from '../../agent/contender/lease.ts';
-import { ADDRESS, Driver, ME, neverHeld, OTHER, record } from './driver.ts';
+import { ADDRESS, Driver, ME, released, OTHER, record } from './driver.ts';
 
 function own(driver: Driver, fields: Partial<LeaseRecord> = {}): LeaseRecord {
   const { life } = driver.contender;
@@ -86,7 +86,7 @@ describe('a holder that is asked to end', () => {
   });
 
   test('releases an acquisition that was still under way if it turns out to have succeeded', () => {
-    const driver = shutdown(new Driver().standBy(neverHeld())).pass(50);
+    const driver = shutdown(new Driver().standBy(released())).pass(50);
     driver.answerRead(own(driver));
     assert.equal(driver.all('release').length, 1);
   });
@@ -116,14 +116,14 @@ describe('a candidate that is asked to end', () => {
   });
 
   test('releases a term that it asked for without learning whether it was granted', () => {
-    const driver = new Driver().standBy(neverHeld()).answer('acquire', { is: 'unknown', message: 'time-out', retryAfterMs: null });
+    const driver = new Driver().standBy(released()).answer('acquire', { is: 'unknown', message: 'time-out', retryAfterMs: null });
     shutdown(driver).pass(50);
     driver.answerRead(own(driver)).succeed('release');
     assert.equal(driver.role, 'stopped');
   });
 
   test('releases nothing when a read has shown that its write was not carried out', () => {
-    const driver = new Driver().standBy(neverHeld()).answer('acquire', { is: 'unknown', message: 'time-out', retryAfterMs: null });
+    const driver = new Driver().standBy(released()).answer('acquire', { is: 'unknown', message: 'time-out', retryAfterMs: null });
     driver.pass(100).answerRead(record()).forget();
     assert.deepEqual(shutdown(driver).types(), ['stop']);
   });

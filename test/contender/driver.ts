@@ -54,6 +54,12 @@ export function neverHeld(fields: Partial<LeaseRecord> = {}): LeaseRecord {
   return record({ holder: '', transitions: 0, acquireTime: null, renewTime: null, durationMs: null, ...fields });
 }
 
+/** A Lease that its last holder has released, so that it is free at once. */
+export function released(fields: Partial<LeaseRecord> = {}): LeaseRecord {
+  const lease = neverHeld(fields);
+  return { ...lease, marks: { ...NO_MARKS, released: term({ uid: lease.uid, transitions: lease.transitions }) } };
+}
+
 export function term(fields: Partial<Term> = {}): Term {
   return { uid: 'uid-1', transitions: 7, holder: OTHER, ...fields };
 }
@@ -242,9 +248,9 @@ export class Driver {
     return this.healthy().ready().alone().looked().give({ type: 'tick' }).answerRead(sight);
   }
 
-  /** Holds the Lease, from a Lease that was never held. */
+  /** Holds the Lease, from one that was released. */
   acquire(): this {
-    return this.standBy(neverHeld()).succeed('acquire', { acquireTime: 'time-0' });
+    return this.standBy(released()).succeed('acquire', { acquireTime: 'time-0' });
   }
 
   /** Holds the Lease with every address bound and confirmed. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Driver, ME, OTHER, record } from './driver.ts';
+import { Driver, ME, OTHER, record, released } from './driver.ts';
 import type { LeaseMarks, LeaseRecord } from '../../agent/contender/lease.ts';
 
 /** The record of the driver's own present term, as a read would show it. */
@@ -20,7 +20,7 @@ function tenureEndMs(driver: Driver): number {
 
 describe('tenure', () => {
   test('is counted from the instant the acquisition was sent, not from its answer', () => {
-    const driver = new Driver().standBy(record({ holder: '', transitions: 0, acquireTime: null, renewTime: null }));
+    const driver = new Driver().standBy(released());
     const sentAtMs = driver.nowMs;
     driver.freeze(400).succeed('acquire');
     assert.equal(tenureEndMs(driver), sentAtMs + 2_000);
@@ -89,6 +89,14 @@ describe('a renewal', () => {
     driver.answerRead(own(driver, { resourceVersion: '4711' }));
     assert.deepEqual(driver.types(), ['renew', 'read', 'renew']);
     assert.equal(driver.last('renew').basis.resourceVersion, '4711');
+  });
+
+  test('that met a conflict is followed at once by a read, however many time-outs came before', () => {
+    const driver = new Driver({ leaseDurationMs: 60_000, renewDeadlineMs: 40_000, renewIntervalMs: 10_000 }).serve().pass(10_000);
+    const unknown = { is: 'unknown', message: 'no answer', retryAfterMs: null } as const;
+    for (let timeouts = 0; timeouts < 5; timeouts += 1) driver.answer('renew', unknown).pass(600);
+    driver.answer('renew', { is: 'conflict' });
+    assert.equal(driver.contender.request?.kind, 'read');
   });
 
   test('that keeps meeting conflicts is not repeated without a pause', () => {

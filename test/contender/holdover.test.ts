@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { Owner } from '../../agent/contender/input.ts';
 import { mayWriteToProvider } from '../../agent/contender/state.ts';
 import { ADDRESS, Driver, ME, OTHER, record } from './driver.ts';
 
@@ -208,6 +209,29 @@ describe('a holder whose tenure only the silence of the API has ended', () => {
     driver.answer('renew', { is: 'unknown', message: 'no answer within 600ms', retryAfterMs: null });
     driver.pass(1).answer('renew', { is: 'conflict' });
     assert.equal(silence(driver, 2_100).address().is, 'held-over');
+  });
+});
+
+describe('a linger that is over', () => {
+  const lingered = (owner: Owner): Driver => {
+    const driver = silence(new Driver({ onApiLoss: 'hold' }).acquire().bound(), 2_500);
+    assert.equal(driver.address().is, 'lingering', 'its claim was not confirmed yet');
+    driver.ownerIs(owner);
+    return silence(driver.forget(), 30_000);
+  };
+
+  test('becomes a holdover where the API has been silent all the time and the provider routes here', () => {
+    assert.equal(lingered({ is: 'self' }).address().is, 'held-over');
+  });
+
+  test('ends where the provider has not said so', () => {
+    assert.equal(lingered({ is: 'unknown', message: 'x' }).address().is, 'unbinding');
+  });
+
+  test('ends where another term has been seen', () => {
+    const driver = silence(new Driver({ onApiLoss: 'hold' }).acquire().bound(), 2_500).pass(2_000);
+    driver.answerRead(record({ transitions: 2 })).ownerIs({ is: 'self' });
+    assert.equal(driver.pass(30_000).address().is, 'unbinding');
   });
 });
 

@@ -13,8 +13,8 @@ function freedomAfter(...sights: readonly (readonly [atMs: number, sight: LeaseS
 }
 
 describe('when a Lease may be taken', () => {
-  test('one that was created and never held is free at once', () => {
-    assert.deepEqual(freedomAfter([0, neverHeld()]), { is: 'free' });
+  test('one that was never held is free a whole duration after it was first seen: it may stand in for one that was', () => {
+    assert.deepEqual(freedomAfter([0, neverHeld()]), { is: 'free-at', atMs: 3_000 });
   });
 
   test('one that is held is free a whole duration after its last sign of life was seen', () => {
@@ -106,9 +106,9 @@ describe('when a Lease may be taken', () => {
     assert.deepEqual(freedomAfter([0, record()], [1_000, neverHeld({ uid: 'uid-2' })]), { is: 'free-at', atMs: 4_000 });
   });
 
-  test('one that was deleted after its holder let go, and created anew, is free at once', () => {
+  test('one that was deleted after its holder let go, and created anew, is another vacancy', () => {
     const released = record({ holder: '' }, { released: term() });
-    assert.deepEqual(freedomAfter([0, record()], [100, released], [200, neverHeld({ uid: 'uid-2' })]), { is: 'free' });
+    assert.deepEqual(freedomAfter([0, record()], [100, released], [200, neverHeld({ uid: 'uid-2' })]), { is: 'free-at', atMs: 3_200 });
   });
 
   test('one that still is in a term of this very process is free, because it knows that it has stopped serving', () => {

@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { ADDRESS, Driver, ME, record } from './driver.ts';
+import type { LeaseRecord } from '../../agent/contender/lease.ts';
+import { ADDRESS, Driver, ME, record, term } from './driver.ts';
 
 /** An earlier process on this node. */
 const PREDECESSOR = 'node-a_boot_9999';
-const HELD_BY_PREDECESSOR = record({ holder: PREDECESSOR });
+const HELD_BY_PREDECESSOR = acquired({ holder: PREDECESSOR });
 const OURS = { addresses: { [ADDRESS]: { is: 'ours', remainingMs: 1_000 } } } as const;
+
+/** A Lease as one who has acquired it leaves it, and not only a person who wrote a name there. */
+function acquired(fields: Partial<LeaseRecord>): LeaseRecord {
+  const { uid, transitions, holder } = record(fields);
+  return record(fields, { duration: { term: { uid, transitions, holder }, durationMs: 3_000 } });
+}
 
 const started = (kind: 'routed' | 'l2' = 'routed'): Driver => new Driver({ kind }).healthy().ready().looked(OURS);
 
@@ -30,35 +37,41 @@ describe('a process that starts while the Lease names an earlier one of its node
     ['of another program', 'boot_9999'],
   ] as const) {
     test(`takes nobody's place ${what}`, () => {
-      const driver = started().alone().answerRead(record({ holder })).pass(2_999);
+      const driver = started().alone().answerRead(acquired({ holder })).pass(2_999);
       assert.deepEqual(driver.all('acquire'), []);
     });
   }
 
   test('takes nobody’s place that a person has only written into the Lease, while another one may be serving', () => {
-    const driver = started().alone().answerRead(record());
-    driver.give({ type: 'lease-seen', sight: record({ holder: PREDECESSOR, resourceVersion: '101' }) }).pass(2_999);
-    driver.give({ type: 'lease-seen', sight: record({ holder: PREDECESSOR, resourceVersion: '102', renewTime: 'later' }) });
-    driver.give({ type: 'lease-seen', sight: record({ holder: PREDECESSOR, resourceVersion: '103', uid: 'uid-2', transitions: 9 }) });
-    assert.deepEqual(driver.all('acquire'), []);
+    const written = record({ holder: PREDECESSOR }, { duration: { term: term(), durationMs: 3_000 } });
+    for (const sight of [record({ holder: PREDECESSOR }), written]) {
+      const driver = started().alone().answerRead(sight).pass(2_999);
+      assert.deepEqual(driver.all('acquire'), []);
+    }
   });
 
   test('takes the place of one that it has seen acquire the Lease while it waited for that one’s end', () => {
     const driver = started().give({ type: 'residence', residence: 'shared', reason: 'x' }).answerRead(record());
-    driver.give({ type: 'lease-seen', sight: record({ holder: PREDECESSOR, transitions: 8 }) });
-    driver.give({ type: 'lease-seen', sight: record({ holder: PREDECESSOR, transitions: 8, renewTime: 'later' }) });
+    driver.give({ type: 'lease-seen', sight: acquired({ holder: PREDECESSOR, transitions: 8 }) });
+    driver.give({ type: 'lease-seen', sight: acquired({ holder: PREDECESSOR, transitions: 8, renewTime: 'later' }) });
     assert.deepEqual(driver.all('acquire'), []);
     assert.equal(driver.alone().all('acquire').length, 1);
   });
 
   test('takes back that it is alone when the earlier one turns out to live, says so, and waits like any stranger', () => {
     const driver = new Driver().healthy().ready().looked(OURS).alone().unhealthy().answerRead(HELD_BY_PREDECESSOR).pass(10);
-    driver.give({ type: 'lease-seen', sight: record({ holder: PREDECESSOR, renewTime: 'later', resourceVersion: '101' }) });
+    driver.give({ type: 'lease-seen', sight: acquired({ holder: PREDECESSOR, renewTime: 'later', resourceVersion: '101' }) });
     assert.ok(driver.incidents().includes('residence-disproved'));
     driver.healthy().pass(2_999);
     assert.deepEqual(driver.all('acquire'), []);
     driver.ownerIs({ is: 'other', name: 'server 2' }).pass(1_000);
     assert.equal(driver.all('verify-owner').length, 1, 'and what is bound here may be that one’s: nothing is asked about it any more');
+  });
+
+  test('goes on being alone when an older sight of the earlier one arrives late', () => {
+    const driver = new Driver().healthy().ready().looked(OURS).alone().unhealthy().answerRead(HELD_BY_PREDECESSOR).pass(10);
+    driver.give({ type: 'lease-seen', sight: acquired({ holder: PREDECESSOR, renewTime: '2026-11-21T07:59:59.500000Z' }) });
+    assert.ok(!driver.incidents().includes('residence-disproved'));
   });
 
   test('keeps on L2 what that one left bound, and refreshes it as soon as it holds', () => {
@@ -125,6 +138,6 @@ describe('a process that starts while the Lease names an earlier one of its node
 test('a place is told by node, boot and namespace, also where the node has underscores in its name', () => {
   const identity = 'my_node_boot_0001';
   const driver = new Driver({ identity }).healthy().ready().looked(OURS).alone();
-  assert.equal(driver.answerRead(record({ holder: 'my_node_boot_0002' })).all('acquire').length, 1);
+  assert.equal(driver.answerRead(acquired({ holder: 'my_node_boot_0002' })).all('acquire').length, 1);
   assert.notEqual(ME, identity);
 });

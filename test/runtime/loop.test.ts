@@ -8,14 +8,14 @@ import type { ContenderSettings } from '../../agent/contender/settings.ts';
 import { roleOf } from '../../agent/contender/state.ts';
 import type { ClaimTerms, LeaseStore, LeaseWrite } from '../../agent/ports.ts';
 import { ContenderLoop } from '../../agent/runtime/loop.ts';
-import { ADDRESS, neverHeld, record, SETTINGS } from '../contender/driver.ts';
+import { ADDRESS, released, record, SETTINGS } from '../contender/driver.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { MemoryLink, MemoryNode } from '../support/memory-link.ts';
 
 /** A Lease that answers when told to. */
 class ScriptedStore implements LeaseStore {
   readonly writes: { command: LeaseWrite; signal: AbortSignal; answer: (outcome: WriteOutcome) => void }[] = [];
-  sight: LeaseRecord = neverHeld();
+  sight: LeaseRecord = released();
   /** Answers writes by itself. */
   isObliging = true;
   #version = 100;

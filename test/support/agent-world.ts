@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { addressText } from '../../agent/address.ts';
+import { ANNOTATIONS } from '../../agent/kube/lease-codec.ts';
 import { decodeAddress, RTM_GETADDR } from '../../agent/link/netlink.ts';
 import type { AddressRow } from '../../agent/link/netlink.ts';
 import { openDatagrams, RouteSocket } from '../../agent/link/route-socket.ts';
@@ -20,6 +21,8 @@ export const IP = '203.0.113.10';
 export const SERVER = 9_100_201;
 export const OTHER_SERVER = 9_100_202;
 export const TOKEN = 'hcloud-token';
+
+const LEASE_UID = '5f0c0a4e-0000-4000-8000-000000000001';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -59,10 +62,15 @@ export class AgentWorld {
     ip(`link set ${this.#interface} up`);
   }
 
-  /** Opens one with the Lease as the manifests create it, and the floating IP at another server. */
+  /** Opens one with a Lease that its last holder has released, and the floating IP at another server. */
   static async open(): Promise<AgentWorld> {
     const kube = await KubeApi.start();
-    kube.create({}, { labels: { 'app.kubernetes.io/name': 'leasehold' } });
+    // Free at once: one that was never held has to be waited for.
+    const released = JSON.stringify({ uid: LEASE_UID, transitions: 0, holder: 'node-z_boot_0000' });
+    kube.create(
+      {},
+      { uid: LEASE_UID, labels: { 'app.kubernetes.io/name': 'leasehold' }, annotations: { [ANNOTATIONS.released]: released } },
+    );
     const hcloud = await HcloudStandIn.start({
       floatingIps: [{ id: 1, ip: IP, server: OTHER_SERVER }],
       servers: [SERVER, OTHER_SERVER],
