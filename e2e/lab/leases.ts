@@ -19,6 +19,8 @@ export interface Leases {
   /** A kubeconfig for agents, and the namespace in which they find the Lease. */
   readonly kubeconfig: string;
   readonly namespace: string;
+  /** Nodes that do not get from it what they ask for, or not soon. */
+  readonly troubled: ReadonlySet<string>;
   /** Resolves when everything has been told that was stored before this was asked. */
   caughtUp(): Promise<void>;
   close(): Promise<void>;
@@ -27,6 +29,7 @@ export interface Leases {
 /** The stand-in, which tells of a Lease in the very moment it is stored. */
 export class StandInLeases implements Leases {
   readonly namespace = 'default';
+  readonly troubled: ReadonlySet<string> = new Set();
   readonly kube: KubeApi;
 
   private constructor(kube: KubeApi) {

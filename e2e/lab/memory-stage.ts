@@ -226,7 +226,8 @@ export class MemoryStage implements Stage {
     const bound = this.#bound();
     // Everything is in this process: it is all looked at in one instant.
     const cutOff = this.#places.filter(({ isCut }) => isCut).map(({ name }) => name);
-    this.#watcher.onSample({ bound, owner: this.owner(), cutOff, isAtOnce: true });
+    const alive = this.#places.filter(({ agent }) => agent?.isRunning === true).map(({ name }) => name);
+    this.#watcher.onSample({ bound, owner: this.owner(), cutOff, deaf: cutOff, alive, isAtOnce: true });
     const owner = this.#places.find(({ name }) => name === this.owner());
     const isAnswered =
       owner !== undefined && !owner.isCut && !owner.isHanging && owner.service !== null && bound.some(({ node }) => node === owner.name);

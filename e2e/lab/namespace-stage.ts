@@ -51,6 +51,8 @@ export interface LabOptions {
 export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   readonly nodes = PLACES.map(({ name }) => name);
   readonly attempts: Attempt[] = [];
+  /** When everything was looked at. */
+  readonly lookedAtMs: number[] = [];
   readonly leases: LeaseApi;
   readonly hcloud: HcloudStandIn;
   readonly watcher: Watcher;
@@ -61,6 +63,9 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   readonly #sampler: NodeJS.Timeout;
   /** Nodes that cannot ask the provider. */
   readonly #isolated = new Set<string>();
+  /** Nodes that cannot reach the Kubernetes API. */
+  readonly #deaf = new Set<string>();
+  readonly #frozen = new Set<string>();
   /** Agents that run beside those of the nodes. */
   readonly #others: AgentProcess[] = [];
   #client: ChildProcess | null = null;
@@ -76,7 +81,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
         name,
         inNamespace(name, () => new RouteSocket(openDatagrams())),
       );
-    this.#sampler = setInterval(() => this.watcher.onSample(this.#sample()), options.sampleMs ?? SAMPLE_MS);
+    this.#sampler = setInterval(() => this.#look(), options.sampleMs ?? SAMPLE_MS);
   }
 
   /** Builds the network, opens the Lease API, and starts the provider, the local services and the client. No agent runs yet. */
@@ -92,6 +97,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
       timings: { leaseDurationMs: 3_000, renewDeadlineMs: 2_000, providerTimeoutMs: options.providerTimeoutMs ?? 30_000 },
       kind,
       nowMs: monotonicMs,
+      wallClockMs: Date.now,
       caughtUp: async () => await leases?.caughtUp(),
     });
     leases = await openLeases((lease) => watcher.onLease(lease));
@@ -154,11 +160,13 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   }
 
   freezeAgent(node: string): void {
+    this.#frozen.add(node);
     this.#runningAgent(node).signal('SIGSTOP');
   }
 
   thawAgent(node: string): void {
     this.#runningAgent(node).signal('SIGCONT');
+    this.#frozen.delete(node);
   }
 
   async startService(node: string): Promise<void> {
@@ -194,22 +202,24 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   cutOff(node: string): void {
     cutOff(node);
     this.#isolated.add(node);
+    this.#deaf.add(node);
   }
 
   reconnect(node: string): void {
     reconnect(node);
     this.#isolated.delete(node);
+    this.#deaf.delete(node);
   }
 
   /** Loses every packet between a node and one API. */
   cutPath(node: string, api: Api): void {
     cutPath(node, api);
-    if (api === 'provider') this.#isolated.add(node);
+    this.#without(api).add(node);
   }
 
   mendPath(node: string, api: Api): void {
     mendPath(node, api);
-    if (api === 'provider') this.#isolated.delete(node);
+    this.#without(api).delete(node);
   }
 
   holder(): string | null {
@@ -253,16 +263,27 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     removeNetwork();
   }
 
+  #look(): void {
+    this.lookedAtMs.push(monotonicMs());
+    this.watcher.onSample(this.#sample());
+  }
+
   #sample(): Sample {
     const bound = this.nodes.flatMap((node) => this.#boundOn(node));
     const [first] = bound;
-    const cutOff = [...this.#isolated];
     return {
       bound,
       owner: this.owner(),
-      cutOff,
+      cutOff: [...this.#isolated],
+      deaf: [...this.#deaf, ...this.leases.troubled],
+      alive: this.nodes.filter((node) => this.#agents.get(node)?.isRunning === true && !this.#frozen.has(node)),
       isAtOnce: first !== undefined && bound.length > 1 && this.#boundOn(first.node).length > 0,
     };
+  }
+
+  /** Nodes that are cut off from one API. */
+  #without(api: Api): Set<string> {
+    return api === 'provider' ? this.#isolated : this.#deaf;
   }
 
   /** The address on one node, if it is there. */

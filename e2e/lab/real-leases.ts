@@ -22,6 +22,7 @@ const MISSING = 0;
 
 export class RealLeases implements Leases {
   readonly namespace = NAMESPACE;
+  readonly troubled = new Set<string>();
   readonly plane: ControlPlane;
   readonly #proxy: ApiProxy;
   readonly #onLease: OnLease;
@@ -55,6 +56,10 @@ export class RealLeases implements Leases {
 
   /** Changes what these nodes' agents meet on their way to the API server. */
   setWeather(nodes: readonly string[], weather: Weather): void {
+    for (const node of nodes) {
+      if (weather.is === 'fair') this.troubled.delete(node);
+      else this.troubled.add(node);
+    }
     this.#proxy.setWeather(
       nodes.map((node) => placeOf(node).ip),
       weather,

@@ -9,6 +9,12 @@
  * A real API tells of a Lease after it was stored. So whatever looks wrong is judged again once everything has been told that
  * was stored before; what is still wrong then, is. A write that came before its writer's own term by less than that, or
  * after a tenure by less than the slack, is not found.
+ *
+ * A tenure is counted from the time that the renewal itself bears, because it may be told seconds later when the API server
+ * stands still. That takes agents whose wall clock is the watcher's; where none is given, a tenure told late is judged too long.
+ * A node counts as holding over only while its agent runs, the provider names it or cannot be asked by it, and it cannot yet
+ * have read that the Lease names somebody else. Whether a new process on it has any right to go on with what the one before it
+ * held over is not looked at.
  */
 import { ANNOTATIONS } from '../../agent/kube/lease-codec.ts';
 import { nodeOfIdentity } from '../../agent/contender/lease.ts';
@@ -26,6 +32,8 @@ export interface WatcherOptions {
   readonly timings: Timings;
   readonly kind: 'routed' | 'l2';
   readonly nowMs: () => number;
+  /** The clock that the agents write renewal times by, if it is known. */
+  readonly wallClockMs?: () => number;
   /** Resolves when every Lease has been told that was stored before this was asked. */
   readonly caughtUp?: () => Promise<void>;
 }
@@ -44,6 +52,10 @@ export interface Sample {
   readonly owner: string | null;
   /** Nodes that cannot ask the provider, and so may go on believing what it said last. */
   readonly cutOff: readonly string[];
+  /** Nodes that cannot ask the Kubernetes API as they should, and so may not know what the Lease says. */
+  readonly deaf: readonly string[];
+  /** Nodes whose agent runs. One that is dead or frozen holds nothing over: its address is left to its lifetime. */
+  readonly alive: readonly string[];
   /** Whether the first node of several was looked at again and still had the address: then they had it at once. */
   readonly isAtOnce: boolean;
 }
@@ -61,6 +73,9 @@ interface Tenure {
 /** What travels between an agent and the stand-ins takes no longer than this. */
 const SLACK_MS = 50;
 
+/** How soon an agent that holds over has read what the Lease says: it pauses for 0.5 s at the most, and reads for 0.6 s. */
+const READ_WITHIN_MS = 2_000;
+
 export class Watcher {
   readonly violations: string[] = [];
   samples = 0;
@@ -71,6 +86,10 @@ export class Watcher {
   readonly #tenures: Tenure[] = [];
   /** Until when each node has had the address with nothing that it could see against it, though the API was silent. */
   readonly #heldOverUntilMs = new Map<string, number>();
+  /** Since when each node could have read that the Lease does not name it any more. */
+  readonly #unnamedSinceMs = new Map<string, number>();
+  /** The node that the Lease was told to name last, if any. */
+  #named: string | null = null;
   #mostAtOnce = 0;
 
   constructor(options: WatcherOptions) {
@@ -82,6 +101,7 @@ export class Watcher {
     const identity = holderOf(lease);
     const nowMs = this.#options.nowMs();
     const last = this.#tenures.at(-1);
+    this.#noteNamed(identity === '' ? null : nodeOfIdentity(identity), nowMs);
     if (lease === null || identity === '') {
       // Deleted or emptied by others, it still leaves its holder the rest of the tenure.
       const isReleased = lease?.metadata.annotations?.[ANNOTATIONS.released]?.includes(last?.identity ?? '') === true;
@@ -91,12 +111,26 @@ export class Watcher {
     // Somebody who is none of ours has no tenure, and ends nobody's.
     if (nodeOfIdentity(identity) === identity) return;
     const { renewTime = '', leaseTransitions: transitions = 0 } = lease.spec;
+    const renewedAtMs = this.#writtenAtMs(renewTime, nowMs);
     if (last?.identity === identity && last.transitions === transitions) {
-      if (last.renewTime !== renewTime) Object.assign(last, { renewTime, renewedAtMs: nowMs });
+      if (last.renewTime !== renewTime) Object.assign(last, { renewTime, renewedAtMs });
       return;
     }
     if (last !== undefined) last.endedAtMs ??= nowMs;
-    this.#tenures.push({ node: nodeOfIdentity(identity), identity, transitions, renewTime, renewedAtMs: nowMs, endedAtMs: null });
+    this.#tenures.push({ node: nodeOfIdentity(identity), identity, transitions, renewTime, renewedAtMs, endedAtMs: null });
+  }
+
+  #noteNamed(node: string | null, nowMs: number): void {
+    if (this.#named !== null && this.#named !== node) this.#unnamedSinceMs.set(this.#named, nowMs);
+    if (node !== null) this.#unnamedSinceMs.delete(node);
+    this.#named = node;
+  }
+
+  /** When a record was written by the time in it; never later than it was told. */
+  #writtenAtMs(renewTime: string, toldAtMs: number): number {
+    const { wallClockMs } = this.#options;
+    const ageMs = wallClockMs === undefined ? 0 : wallClockMs() - Date.parse(renewTime);
+    return toldAtMs - Math.max(0, ageMs || 0);
   }
 
   /** Takes in a write that the provider has just accepted. */
@@ -114,13 +148,14 @@ export class Watcher {
   onSample(sample: Sample): void {
     this.samples += 1;
     const atMs = this.#options.nowMs();
-    const { bound, owner, cutOff, isAtOnce } = sample;
+    const { bound, isAtOnce } = sample;
     this.#mostAtOnce = Math.max(this.#mostAtOnce, isAtOnce ? bound.length : Math.min(1, bound.length));
     if (this.#options.kind === 'l2' && isAtOnce && bound.length > 1) {
       this.#report({ what: `${bound.map(({ node }) => node).join(' and ')} have the address at once` });
     }
+    for (const node of sample.deaf) if (this.#unnamedSinceMs.has(node)) this.#unnamedSinceMs.set(node, atMs);
     for (const { node, remainingMs } of bound) {
-      if (this.#options.kind === 'routed' && (owner === node || cutOff.includes(node))) this.#heldOverUntilMs.set(node, atMs);
+      if (this.#mayHoldOver(node, sample, atMs)) this.#heldOverUntilMs.set(node, atMs);
       this.#judge(() => this.#boundTooLong(node, atMs, remainingMs));
     }
   }
@@ -130,6 +165,12 @@ export class Watcher {
     const most = this.#mostAtOnce;
     this.#mostAtOnce = 0;
     return most;
+  }
+
+  #mayHoldOver(node: string, { owner, cutOff, alive }: Sample, atMs: number): boolean {
+    if (this.#options.kind !== 'routed' || !alive.includes(node)) return false;
+    if (owner !== node && !cutOff.includes(node)) return false;
+    return atMs <= (this.#unnamedSinceMs.get(node) ?? atMs) + READ_WITHIN_MS;
   }
 
   #boundTooLong(node: string, atMs: number, remainingMs: number): Finding | null {

@@ -31,7 +31,7 @@ function emptied(by: 'its holder' | 'somebody else', holder: string): void {
 }
 
 function sampled(bound: readonly Bound[], more: Partial<Sample> = {}): void {
-  watcher.onSample({ bound, owner: null, cutOff: [], isAtOnce: true, ...more });
+  watcher.onSample({ bound, owner: null, cutOff: [], deaf: [], alive: ['node-a', 'node-b'], isAtOnce: true, ...more });
 }
 
 describe('the watcher of the lab finds', () => {
@@ -124,6 +124,43 @@ describe('the watcher of the lab finds', () => {
     nowMs += 2_000;
     sampled([{ node: 'node-a', remainingMs: LIFETIME_MS }], { owner: 'node-b' });
     assert.match(watcher.violations.join(), /bound on node-a for longer than/);
+  });
+
+  test('what a dead agent has left once its lifetime should be over, although the provider still routes there', () => {
+    stored('node-a');
+    for (let second = 0; second < 39; second += 1) {
+      nowMs += 1_000;
+      sampled([{ node: 'node-a', remainingMs: 1_000 }], { owner: 'node-a', alive: [] });
+    }
+    assert.deepEqual(watcher.violations, []);
+    nowMs += 3_000;
+    sampled([{ node: 'node-a', remainingMs: 1_000 }], { owner: 'node-a', alive: [] });
+    assert.match(watcher.violations.join(), /bound on node-a for longer than/);
+  });
+
+  test('what is held over although the Lease names somebody else, once its holder can have read that', () => {
+    stored('node-a');
+    stored('node-b');
+    const heldOver = { owner: 'node-a', deaf: ['node-a'] };
+    for (let second = 0; second < 60; second += 1) {
+      nowMs += 1_000;
+      sampled([{ node: 'node-a', remainingMs: LIFETIME_MS }], heldOver);
+    }
+    assert.deepEqual(watcher.violations, []);
+    for (let second = 0; second < 6; second += 1) {
+      nowMs += 1_000;
+      sampled([{ node: 'node-a', remainingMs: LIFETIME_MS }], { owner: 'node-a' });
+    }
+    assert.match(watcher.violations.join(), /bound on node-a for longer than/);
+  });
+
+  test('a write after the tenure of a renewal that was told late', () => {
+    watcher = new Watcher({ timings: TIMINGS, kind: 'routed', nowMs: () => nowMs, wallClockMs: () => nowMs });
+    const renewTime = new Date(nowMs).toISOString().replace('Z', '000Z');
+    nowMs += 5_000;
+    watcher.onLease({ metadata: {}, spec: { holderIdentity: 'node-a_boot_0001', renewTime } });
+    watcher.onProviderWrite('node-a');
+    assert.match(watcher.violations.join(), /node-a wrote to the provider after its tenure: 3000ms/);
   });
 
   test('two nodes with the address where nobody arbitrates, if they had it at once', () => {
