@@ -42,8 +42,8 @@ export function hindranceOf(contender: Contender): Hindrance | null {
 }
 
 function freedomFor(contender: Contender, observation: Observation): Freedom {
-  const { settings, ownTerm } = contender;
-  return freedomOf(observation, { settings, ownTerm, isAlone: isAlone(contender) });
+  const { settings, ownTerms } = contender;
+  return freedomOf(observation, { settings, ownTerms, isAlone: isAlone(contender) });
 }
 
 /** What is wrong with this node's ability to serve, by its probes and its interface; null when nothing is. */
@@ -132,15 +132,18 @@ function acquire(turn: Turn, sight: LeaseSight, lostRaces: number): void {
   const notAfterMs = turn.nowMs + settings.renewDeadlineMs;
   const durationMs = settings.leaseDurationMs;
   if (sight === 'absent') {
-    turn.draft.ownTerm = { uid: '', transitions: 1, holder: settings.identity };
-    turn.draft.life = { is: 'acquiring', term: turn.draft.ownTerm, lostRaces };
+    const term = { uid: '', transitions: 1, holder: settings.identity };
+    turn.draft.ownTerms = [term];
+    turn.draft.life = { is: 'acquiring', term, lostRaces };
     turn.request({ type: 'create', transitions: 1, durationMs }, notAfterMs);
     turn.reason = 'there is no Lease: creating it';
     return;
   }
   const transitions = sight.transitions + 1;
   const term = { uid: sight.uid, transitions, holder: settings.identity };
-  turn.draft.ownTerm = term;
+  // Until it is granted, the term that the Lease shows now may go on being this process's own.
+  const standing = ownTermIn(sight, turn.draft);
+  turn.draft.ownTerms = standing === null ? [term] : [standing, term];
   turn.draft.life = { is: 'acquiring', term, lostRaces };
   const marks = { duration: { term, durationMs }, released: null, relief: null, ask: null };
   const basis = { uid: sight.uid, resourceVersion: sight.resourceVersion };

@@ -46,11 +46,10 @@ export function step(contender: Contender, input: Input): Step {
 
 /** A term that was asked for is not one's own once the record has shown somebody else in it or in a later one. */
 function forgetTermOfOthers({ draft }: Turn): void {
-  const { observation, ownTerm } = draft;
+  const { observation, ownTerms } = draft;
   const term = observation === null ? null : termOf(observation.sight);
-  if (observation === null || term === null || ownTerm === null || ownTermIn(observation.sight, draft) !== null) return;
-  const isSameLease = ownTerm.uid === '' || ownTerm.uid === term.uid;
-  if (isSameLease && term.transitions >= ownTerm.transitions) draft.ownTerm = null;
+  if (observation === null || term === null || ownTermIn(observation.sight, draft) !== null) return;
+  draft.ownTerms = ownTerms.filter(({ uid, transitions }) => (uid !== '' && uid !== term.uid) || transitions > term.transitions);
 }
 
 /** A loop that stood still for too long knows nothing for sure any more: close, then look (rule 6). */

@@ -46,7 +46,7 @@ export function takeOffice(turn: Turn, record: LeaseRecord, sentAtMs: number): v
     claimFailed: record.marks.claimFailed,
     servingSinceMs: null,
   };
-  draft.ownTerm = term;
+  draft.ownTerms = [term];
   draft.remindAtMs = null;
   turn.reason = `the Lease names this agent now, in term ${term.transitions}`;
   draft.life = { is: 'holding', office };

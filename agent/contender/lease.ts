@@ -142,14 +142,14 @@ function isSameVacancy(before: LeaseSight, now: LeaseSight): boolean {
 /** What a candidate knows of itself. */
 export interface Self {
   readonly settings: ContenderSettings;
-  /** The latest term that this process has held or asked for. */
-  readonly ownTerm: Term | null;
+  /** The terms that this process has held or asked for. */
+  readonly ownTerms: readonly Term[];
   /** No other agent process lives on this node. */
   readonly isAlone: boolean;
 }
 
 /** When a candidate may take the Lease that it observes. */
-export function freedomOf(observation: Observation, { settings, ownTerm, isAlone }: Self): Freedom {
+export function freedomOf(observation: Observation, { settings, ownTerms, isAlone }: Self): Freedom {
   const { sight, sinceMs, lastTerm } = observation;
   const term = termOf(sight);
   const afterAWholeDuration: Freedom = {
@@ -159,7 +159,7 @@ export function freedomOf(observation: Observation, { settings, ownTerm, isAlone
   if (sight === 'absent') return afterAWholeDuration;
   // A term of this very process that has ended holds nobody up: this process knows that it no longer serves in it.
   // That it is named is not enough: a person may have written that while another one serves.
-  if (term !== null && ownTerm !== null && isTermAskedFor(term, ownTerm)) return { is: 'free' };
+  if (term !== null && ownTerms.some((own) => isTermAskedFor(term, own))) return { is: 'free' };
   // Nor does that of an earlier process on this node, once it is known to be gone: what it bound is here. Its own mark shows
   // that the term was acquired, and its name not only written there.
   const isSucceeded = isAlone && sight.holder !== settings.identity && isOfSamePlace(sight.holder, settings.identity);

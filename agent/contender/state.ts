@@ -22,8 +22,8 @@ export interface Contender {
   readonly observation: Observation | null;
   /** The one request about the Lease that is under way. */
   readonly request: PendingRequest | null;
-  /** The latest term that this process has held or asked for. Its uid is '' where the Lease was to be created. */
-  readonly ownTerm: Term | null;
+  /** The terms that this process has held or asked for, as far as one of them may stand. A uid is '' where the Lease was to be created. */
+  readonly ownTerms: readonly Term[];
   /** Numbers requests, claims and owner reads, so that a late answer is told from the awaited one. */
   readonly counter: number;
   readonly verdict: { readonly healthy: boolean; readonly reason: string } | null;
@@ -201,7 +201,7 @@ export function newContender(settings: ContenderSettings, atMs: number): Contend
     roleSinceMs: atMs,
     observation: null,
     request: null,
-    ownTerm: null,
+    ownTerms: [],
     counter: 0,
     verdict: null,
     provider: null,
@@ -236,9 +236,9 @@ export function isHoldingOver({ addresses }: Pick<Contender, 'addresses'>): bool
 }
 
 /** The term of this very process that a sight of the Lease shows, or null. */
-export function ownTermIn(sight: LeaseSight, { ownTerm }: Pick<Contender, 'ownTerm'>): Term | null {
+export function ownTermIn(sight: LeaseSight, { ownTerms }: Pick<Contender, 'ownTerms'>): Term | null {
   const term = termOf(sight);
-  return term !== null && ownTerm !== null && isTermAskedFor(term, ownTerm) ? term : null;
+  return term !== null && ownTerms.some((own) => isTermAskedFor(term, own)) ? term : null;
 }
 
 /** Whether it is proven that no other agent process for this Lease lives on this node. */

@@ -94,6 +94,16 @@ describe('a holder whose tenure only the silence of the API has ended', () => {
     assert.equal(driver.all('verify-owner').length, 1, 'it is only verified, at once');
   });
 
+  test('goes on when its own late renewal has come before its attempt to take the Lease again', () => {
+    const own = record({ holder: ME, transitions: 1 });
+    const driver = silence(heldOver(), 10_000).pass(600).answerRead(own).answer('acquire', { is: 'conflict' });
+    driver.answerRead({ ...own, resourceVersion: '101', renewTime: 'late' });
+    assert.equal(driver.role, 'acquiring');
+    assert.equal(driver.address().is, 'held-over');
+    driver.answer('acquire', { is: 'unknown', message: 'no answer', retryAfterMs: null }).pass(200).answerRead(own);
+    assert.equal(driver.address().is, 'held-over', 'nor does a write of which nobody knows what became');
+  });
+
   test('holds it over again when the API is back for a moment only, and the provider cannot be asked', () => {
     const driver = silence(heldOver().ownerIs({ is: 'unknown', message: 'x' }), 10_000).pass(600);
     driver.answerRead(record({ holder: ME, transitions: 1 })).succeed('acquire');

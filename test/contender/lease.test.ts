@@ -9,7 +9,7 @@ function freedomAfter(...sights: readonly (readonly [atMs: number, sight: LeaseS
   let observation: Observation | null = null;
   for (const [atMs, sight] of sights) observation = observe(observation, sight, { atMs, readSentAtMs: null });
   assert.ok(observation);
-  return freedomOf(observation, { settings: SETTINGS, ownTerm: null, isAlone: false });
+  return freedomOf(observation, { settings: SETTINGS, ownTerms: [], isAlone: false });
 }
 
 describe('when a Lease may be taken', () => {
@@ -114,10 +114,10 @@ describe('when a Lease may be taken', () => {
   test('one that still is in a term of this very process is free, because it knows that it has stopped serving', () => {
     const sight = record({ holder: ME });
     const observation = observe(null, sight, { atMs: 0, readSentAtMs: null });
-    const freedomIn = (ownTerm: Term | null): Freedom => freedomOf(observation, { settings: SETTINGS, ownTerm, isAlone: true });
+    const freedomIn = (...ownTerms: Term[]): Freedom => freedomOf(observation, { settings: SETTINGS, ownTerms, isAlone: true });
     assert.deepEqual(freedomIn(term({ holder: ME })), { is: 'free' });
     assert.deepEqual(freedomIn(term({ holder: ME, uid: '' })), { is: 'free' }, 'also one that it asked for with a creation');
-    for (const other of [null, term({ holder: ME, transitions: 6 })]) assert.equal(freedomIn(other).is, 'free-at');
+    for (const others of [[], [term({ holder: ME, transitions: 6 })]]) assert.equal(freedomIn(...others).is, 'free-at');
   });
 
   test('one that another program has held and Leasehold never is not touched, however old it is', () => {
