@@ -6,7 +6,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { misuse, positive, readOptions, writableFile } from '../scripts/arguments.ts';
 import { buildAgent } from '../scripts/build.ts';
 import { monotonicMs } from '../test/support/monotonic.ts';
 import { NamespaceNode } from '../test/support/namespace-lab.ts';
@@ -336,17 +336,21 @@ async function bench(options: { readonly runs: number; readonly only: string; re
 
 async function main(): Promise<number> {
   const args = process.argv.slice(2);
+  const values = readOptions(args, {
+    runs: { type: 'string', default: '5' },
+    only: { type: 'string', default: '' },
+    json: { type: 'string' },
+  });
+  const runs = positive('runs', values.runs);
+  const json = writableFile('json', values.json);
+  if (!FAULTS.some(({ name }) => name.includes(values.only))) misuse(`--only "${values.only}" matches no fault.`);
   if (!isInside()) {
     const namespaces = findNamespaces();
     if (namespaces.is === 'available') return await runInside(namespaces.unshare, fileURLToPath(import.meta.url), args);
     say(`Nothing can be measured here, because no network namespaces can be had: ${namespaces.why}`);
     return 1;
   }
-  const { values } = parseArgs({
-    args,
-    options: { runs: { type: 'string', default: '5' }, only: { type: 'string', default: '' }, json: { type: 'string' } },
-  });
-  return await bench({ runs: Number(values.runs), only: values.only, json: values.json });
+  return await bench({ runs, only: values.only, json });
 }
 
 process.exit(await main());

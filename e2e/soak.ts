@@ -6,7 +6,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { positive, readOptions } from '../scripts/arguments.ts';
 import { buildAgent } from '../scripts/build.ts';
 import { monotonicMs } from '../test/support/monotonic.ts';
 import { findNamespaces, isInside, runInside } from '../test/support/namespaces.ts';
@@ -31,9 +31,9 @@ interface Look {
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 async function main(args: readonly string[]): Promise<number> {
-  const { values } = parseArgs({ args: [...args], options: { minutes: { type: 'string', default: '60' } } });
+  const minutes = positive('minutes', readOptions(args, { minutes: { type: 'string', default: '60' } }).minutes, 'fraction');
   const assets = findAssets(process.env);
-  if (isInside() && assets.is === 'available') return await soak(Number(values.minutes), assets);
+  if (isInside() && assets.is === 'available') return await soak(minutes, assets);
   const namespaces = findNamespaces();
   const why = namespaces.is === 'unavailable' ? namespaces.why : assets.is === 'unavailable' ? assets.why : null;
   if (namespaces.is === 'available' && why === null) return await runInside(namespaces.unshare, fileURLToPath(import.meta.url), args);

@@ -80,7 +80,7 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
 fi
 
 if ! starts "$assets" etcd || ! starts "$assets" kube-apiserver; then
-  [ "$(id -u)" -eq 0 ] || give_up "building it needs root. Run this once as root, or set KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver."
+  [ "$(id -u)" -eq 0 ] || give_up "building it needs root. Run this once as root with LEASEHOLD_ASSETS=/opt/leasehold, and set KUBEBUILDER_ASSETS=/opt/leasehold then, or to any other folder with etcd and kube-apiserver."
   codename=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${VERSION_CODENAME:-}") || codename=
   [ "$codename" = 'debian bookworm' ] || give_up "it is built from the packages of Debian 12, and this is something else. Set KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver."
   work=$(mktemp -d)

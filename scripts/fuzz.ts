@@ -8,17 +8,17 @@ import { join } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { FUZZ_FACTOR } from '../test/fuzz/cases.ts';
 import { monotonicMs } from '../test/support/monotonic.ts';
+import { positive, readOptions } from './arguments.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** A round takes about a minute. */
 const FACTOR = 10;
 
 async function main(args: readonly string[]): Promise<number> {
-  const { values } = parseArgs({ args: [...args], options: { minutes: { type: 'string', default: '1' } } });
-  const untilMs = monotonicMs() + Number(values.minutes) * 60_000;
+  const { minutes } = readOptions(args, { minutes: { type: 'string', default: '1' } });
+  const untilMs = monotonicMs() + positive('minutes', minutes, 'fraction') * 60_000;
   process.env[FUZZ_FACTOR] = String(FACTOR);
   let cases = 0;
   let failed = 0;

@@ -14,10 +14,13 @@ export type Assets =
 
 /** Finds both programs in the folder that the environment names, and tries whether they start. */
 export function findAssets(env: NodeJS.ProcessEnv): Assets {
-  const cache = env['LEASEHOLD_ASSETS'] ?? join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'leasehold');
-  const folder = env['KUBEBUILDER_ASSETS'] ?? cache;
+  // As for a shell, what is empty is not set.
+  const set = (name: string): string | null => (env[name] === '' ? null : (env[name] ?? null));
+  const named = set('KUBEBUILDER_ASSETS');
+  const folder = named ?? set('LEASEHOLD_ASSETS') ?? join(set('XDG_CACHE_HOME') ?? join(homedir(), '.cache'), 'leasehold');
   const [etcd, kubeApiserver] = [join(folder, 'etcd'), join(folder, 'kube-apiserver')];
   const missing = [etcd, kubeApiserver].filter((program) => spawnSync(program, ['--version']).status !== 0);
   if (missing.length === 0) return { is: 'available', etcd, kubeApiserver };
-  return { is: 'unavailable', why: `no ${missing.join(' and no ')} that starts; "npm run control-plane" provides them` };
+  const advice = named === null ? '"npm run control-plane" provides them' : 'KUBEBUILDER_ASSETS names that folder';
+  return { is: 'unavailable', why: `there is no ${missing.join(' and no ')} that starts; ${advice}` };
 }

@@ -5,14 +5,14 @@
  * faults that may strike), `--replay SEED` with `--keep 1,4` (positions of the faults that strike) prints a run's history;
  * `--weakenings` shows that what weakens a rule is caught, `--only TEXT` those whose name contains it; `--brief` prints JSON.
  */
-import { parseArgs } from 'node:util';
+import { misuse, positive, readOptions } from '../../scripts/arguments.ts';
 import { FAULT_KINDS } from './faults.ts';
 import type { FaultKind } from './faults.ts';
 import { INVARIANTS } from './invariants.ts';
 import { describeFault, run } from './run.ts';
 import type { Restrictions, RunResult } from './run.ts';
 import { shrink } from './shrink.ts';
-import { tryWeakening, WEAKENINGS } from './weakenings.ts';
+import { removeCopiesOnSignals, tryWeakening, WEAKENINGS } from './weakenings.ts';
 import type { Outcome } from './weakenings.ts';
 
 /** Weakenings tried side by side, each in a process of its own. */
@@ -30,31 +30,30 @@ interface Totals {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      runs: { type: 'string', default: '100' },
-      seed: { type: 'string', default: String(Date.now()) },
-      world: { type: 'string' },
-      faults: { type: 'string', default: '' },
-      replay: { type: 'string' },
-      keep: { type: 'string' },
-      brief: { type: 'boolean', default: false },
-      weakenings: { type: 'boolean', default: false },
-      only: { type: 'string', default: '' },
-    },
+  const values = readOptions(process.argv.slice(2), {
+    runs: { type: 'string', default: '100' },
+    seed: { type: 'string', default: String(Date.now()) },
+    world: { type: 'string' },
+    faults: { type: 'string', default: '' },
+    replay: { type: 'string' },
+    keep: { type: 'string' },
+    brief: { type: 'boolean', default: false },
+    weakenings: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
   });
+  const runs = positive('runs', values.runs);
   if (values.weakenings) return await weaken(values.only);
   const restrictions = restrictionsFrom(values.world, values.faults);
   if (values.replay !== undefined) return await replay(values.replay, restrictions, values.keep);
-  if (values.brief) return await searchBriefly(Number(values.runs), values.seed, restrictions);
-  return await search(Number(values.runs), values.seed, restrictions);
+  if (values.brief) return await searchBriefly(runs, values.seed, restrictions);
+  return await search(runs, values.seed, restrictions);
 }
 
 function restrictionsFrom(world: string | undefined, faults: string): Restrictions {
   const kinds = faults.split(',').map((kind) => kind.trim());
   const unknown = kinds.filter((kind) => kind !== '' && !(FAULT_KINDS as string[]).includes(kind));
-  if (unknown.length > 0) throw new Error(`no such faults: ${unknown.join(', ')}; there are ${FAULT_KINDS.join(', ')}`);
-  if (world !== undefined && world !== 'routed' && world !== 'l2') throw new Error(`no such world: ${world}; there are routed and l2`);
+  if (unknown.length > 0) misuse(`--faults: there is no ${unknown.join(', ')}; there are ${FAULT_KINDS.join(', ')}.`);
+  if (world !== undefined && world !== 'routed' && world !== 'l2') return misuse(`--world takes routed or l2, and not "${world}".`);
   return { kind: world ?? null, faults: kinds.filter((kind) => kind !== '') as FaultKind[] };
 }
 
@@ -66,7 +65,9 @@ async function replay(seed: string, restrictions: Restrictions, keep: string | u
           kept: keep
             .split(',')
             .filter((index) => index !== '')
-            .map(Number),
+            .map((index) =>
+              /^\d+$/.test(index.trim()) ? Number(index) : misuse(`--keep takes numbers such as "1,4", and not "${keep}".`),
+            ),
         };
   const result = await run(seed, restrictions, { ...kept, keepsHistory: true });
   console.log(JSON.stringify(result.scenario));
@@ -105,6 +106,8 @@ async function searchBriefly(runs: number, seed: string, restrictions: Restricti
 
 async function weaken(only: string): Promise<number> {
   const chosen = WEAKENINGS.filter(({ name }) => name.includes(only));
+  removeCopiesOnSignals();
+  if (chosen.length === 0) misuse(`--only "${only}" matches no weakening.`);
   const outcomes: Outcome[] = [];
   const next = chosen.values();
   const work = async (): Promise<void> => {

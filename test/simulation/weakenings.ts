@@ -7,7 +7,7 @@
  */
 import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { FaultKind } from './faults.ts';
@@ -443,14 +443,33 @@ export async function tryWeakening(weakening: Weakening): Promise<Outcome> {
     }
     return { name, caughtBy: invariant, runs, problem: null };
   } finally {
-    rmSync(copy, { recursive: true });
+    removeCopy(copy);
   }
 }
 
 /** A copy of what the simulation needs, with the weakening made. */
+/** Copies that are there now. */
+const copies = new Set<string>();
+
+function removeCopy(copy: string): void {
+  copies.delete(copy);
+  rmSync(copy, { recursive: true, force: true });
+}
+
+/** Leaves nothing behind when the command is broken off. */
+export function removeCopiesOnSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      for (const copy of copies) removeCopy(copy);
+      process.exit(128 + constants.signals[signal]);
+    });
+  }
+}
+
 function weakenedCopy({ name, edits }: Weakening): string {
   const copy = mkdtempSync(join(tmpdir(), 'leasehold-weakened-'));
-  for (const part of ['agent', 'test', 'package.json']) cpSync(join(ROOT, part), join(copy, part), { recursive: true });
+  copies.add(copy);
+  for (const part of ['agent', 'test', 'scripts', 'package.json']) cpSync(join(ROOT, part), join(copy, part), { recursive: true });
   symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
   for (const { file, find, replace } of edits) {
     const text = readFileSync(join(copy, file), 'utf8');
