@@ -22,6 +22,11 @@ import type { Result, Trial } from './lab/verdict.ts';
 
 const FILES = '/run/leasehold-e2e';
 const TOPOLOGIES = { routed: 'An address that a provider routes', l2: 'An address on a shared segment (PROVIDER=none)' } as const;
+/** What whoever reads a table must know. */
+const REMARKS = {
+  routed: [],
+  l2: ['The client here asks by ARP anew every 0.1 s who has the address, because nothing announces a new holder to it yet.'],
+} as const;
 /** The only faults that a run for CI may leave out. */
 const MAY_BE_SKIPPED: readonly string[] = ['clock of the node stepped'];
 
@@ -30,6 +35,13 @@ interface Options {
   readonly repeat: number;
   readonly json: string | undefined;
   readonly isCi: boolean;
+}
+
+/** What the run has seen beyond the faults, and how closely it has looked. */
+interface Watched {
+  readonly samples: number;
+  readonly violations: readonly string[];
+  readonly gaps: Lab['gaps'];
 }
 
 const say = (text = ''): void => void process.stdout.write(`${text}\n`);
@@ -84,6 +96,7 @@ async function run(options: Options, assets: Assets & { is: 'available' }): Prom
   const results: Result[] = [];
   let samples = 0;
   const violations: string[] = [];
+  const gaps = { betweenLooksMs: 0, betweenAttemptsMs: 0 };
   for (const topology of ['routed', 'l2'] as const) {
     const faults = faultsFor(topology, options);
     if (faults.length === 0) continue;
@@ -94,9 +107,11 @@ async function run(options: Options, assets: Assets & { is: 'available' }): Prom
     await lab.close();
     samples += lab.samples;
     violations.push(...lab.violations);
+    gaps.betweenLooksMs = Math.max(gaps.betweenLooksMs, lab.gaps.betweenLooksMs);
+    gaps.betweenAttemptsMs = Math.max(gaps.betweenAttemptsMs, lab.gaps.betweenAttemptsMs);
   }
   await plane.close();
-  return report(options, results, { samples, violations });
+  return report(options, results, { samples, violations, gaps });
 }
 
 async function tryFault(lab: Lab, fault: Fault, expected: Expectation, repeat: number): Promise<Result> {
@@ -117,11 +132,7 @@ async function tryFault(lab: Lab, fault: Fault, expected: Expectation, repeat: n
   return { fault: fault.name, topology, expected, trials, skipped: null };
 }
 
-function report(
-  options: Options,
-  results: readonly Result[],
-  watched: { readonly samples: number; readonly violations: readonly string[] },
-): number {
+function report(options: Options, results: readonly Result[], watched: Watched): number {
   for (const topology of ['routed', 'l2'] as const) {
     const rows = results.filter((each) => each.topology === topology);
     if (rows.length === 0) continue;
@@ -129,9 +140,14 @@ function report(
     say(`${TOPOLOGIES[topology]}:`);
     say();
     say(tableOf(rows));
+    for (const remark of REMARKS[topology]) say(`\n${remark}`);
   }
   say();
   say(`Everything was looked at ${watched.samples} times; what must never be was seen ${watched.violations.length} times.`);
+  const { betweenLooksMs, betweenAttemptsMs } = watched.gaps;
+  say(
+    `Nothing shorter than this is sure to be seen: the longest time between two looks was ${inSeconds(betweenLooksMs)}, between two attempts of the client ${inSeconds(betweenAttemptsMs)}.`,
+  );
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ results, ...watched }, null, 2)}\n`);
   const skipped = results.filter((each) => each.skipped !== null);
   const unknown = options.isCi ? skipped.filter(({ fault }) => !MAY_BE_SKIPPED.includes(fault)) : [];

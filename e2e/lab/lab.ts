@@ -35,6 +35,8 @@ export class Lab {
   readonly topology: Topology;
   readonly violations: string[] = [];
   samples = 0;
+  /** The longest time between two looks at everything, and between two attempts of a client, while a fault was tried. */
+  readonly gaps = { betweenLooksMs: 0, betweenAttemptsMs: 0 };
   readonly #settings: LabSettings;
   #stage: LabStage | null = null;
 
@@ -61,6 +63,7 @@ export class Lab {
     }
     const settledAtMs = monotonicMs();
     await pause(ATTEMPT_KNOWN_MS);
+    this.#noteGaps(stage, startedAtMs, settledAtMs);
     const outageMs = totalOutageMs(findOutages(stage.attempts, startedAtMs, settledAtMs));
     const nodes = stage.watcher.takeMostAtOnce();
     if (outageMs > expected.outageMs) problems.push(`clients were without an answer for longer than ${expected.outageMs}ms`);
@@ -92,6 +95,12 @@ export class Lab {
     await stage.close();
   }
 
+  #noteGaps({ lookedAtMs, attempts }: LabStage, fromMs: number, toMs: number): void {
+    const attemptedAtMs = attempts.map(({ atMs }) => atMs).sort((a, b) => a - b);
+    this.gaps.betweenLooksMs = Math.max(this.gaps.betweenLooksMs, largestGapMs(lookedAtMs, fromMs, toMs));
+    this.gaps.betweenAttemptsMs = Math.max(this.gaps.betweenAttemptsMs, largestGapMs(attemptedAtMs, fromMs, toMs));
+  }
+
   async #open(): Promise<LabStage> {
     const { bundle, plane, topology } = this.#settings;
     const stage = await NamespaceStage.open(
@@ -101,6 +110,11 @@ export class Lab {
     await raiseCurtain(stage);
     return stage;
   }
+}
+
+function largestGapMs(inOrder: readonly number[], fromMs: number, toMs: number): number {
+  const within = inOrder.filter((atMs) => atMs >= fromMs && atMs <= toMs);
+  return within.reduce((largest, atMs, index) => Math.max(largest, atMs - (within[index - 1] ?? fromMs)), 0);
 }
 
 /** One node serves, alone, and the other agents stand by. */
