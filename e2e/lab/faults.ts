@@ -350,8 +350,8 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'API server frozen for 6 s',
-    // When it goes on, it carries out the renewals that were given up long before, and the holder may lose its precedence by its own.
-    expected: { routed: routed(NOTHING_MS, 'any node'), l2: l2(6_000 + MOVE_MS, 'any node') },
+    // When it goes on, it carries out renewals that were given up long before.
+    expected: { routed: routed(NOTHING_MS, 'same node', 1), l2: l2(6_000 + MOVE_MS, 'any node') },
     strike: async (stage) => {
       stage.leases.plane.freezeApiserver();
       await pause(6_000);
