@@ -281,12 +281,26 @@ function fault(
   return { weight, forMs, strike: begin, ...rest };
 }
 
-/** Sets some fields for a while. */
+/** What each changed field of something was before, and what it was changed to since by faults that last, the latest last. */
+const changedFields = new WeakMap<object, Map<string, { readonly value: unknown }[]>>();
+
+/** Sets some fields for a while. Where several faults set one field the latest that lasts counts. */
 function change<Target extends object>(target: Target, changes: Partial<Target>): Heal {
-  const names = Object.keys(changes) as (keyof Target)[];
-  const before = Object.fromEntries(names.map((name) => [name, target[name]])) as unknown as Partial<Target>;
+  const fields = changedFields.get(target) ?? new Map<string, { readonly value: unknown }[]>();
+  changedFields.set(target, fields);
+  const heals = Object.entries(changes).map(([name, value]) => {
+    const values = fields.get(name) ?? [{ value: target[name as keyof Target] }];
+    fields.set(name, values);
+    const entry = { value };
+    values.push(entry);
+    return () => {
+      values.splice(values.indexOf(entry), 1);
+      Object.assign(target, { [name]: values.at(-1)?.value });
+      if (values.length === 1) fields.delete(name);
+    };
+  });
   Object.assign(target, changes);
-  return () => void Object.assign(target, before);
+  return () => heals.forEach((heal) => heal());
 }
 
 function done(work: () => unknown): undefined {
