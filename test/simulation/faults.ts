@@ -56,7 +56,7 @@ export const FAULTS = {
   'api cut off': fault(3, [500, 15_000], (world, { how }, machine) => change(world.way(machine, 'kube'), { cut: how as Way['cut'] }), {
     hows: ['refused', 'silent'],
   }),
-  'api outage': fault(2, [500, 20_000], ({ conditions }, { how }) => change(conditions.kube, { outage: how as 'refused' | 'silent' }), {
+  'api outage': fault(2, [500, 120_000], ({ conditions }, { how }) => change(conditions.kube, { outage: how as 'refused' | 'silent' }), {
     hows: ['refused', 'silent'],
   }),
   'api slow': fault(3, [1_000, 15_000], (world, { size }, machine) => change(world.way(machine, 'kube'), { slowMs: size * 1_500 })),

@@ -27,6 +27,10 @@ export const INVARIANTS = {
   'keeps-office': 'a holder that nothing hinders neither lets its tenure lapse nor gives it up for a rumour',
   'healthy-before-contending': 'a node that has been unhealthy for longer than its probes need does not take the Lease',
   'foreign-untouched': 'addresses, labels, annotations and Leases of others stay as they are',
+  'one-agent-a-node': 'nobody takes the Lease while an older agent lives on the same machine',
+  'stays-served': 'where nothing but the Kubernetes API is away, an address that is held over is bound all the time',
+  'no-needless-move': 'an outage in which the Kubernetes API refuses everybody, and that all have noticed, does not move the office',
+  prompt: 'an undisturbed candidate takes a Lease that is free or has run out within a stated time',
   'claims-with-care': 'a claim that was confirmed while an earlier action still ran does not go unnoticed',
   liveness: 'once faults stop, exactly one healthy node holds within a bounded time, everything agrees and all others are clean',
   'no-storm': 'the requests of one process stay within a bound',
@@ -82,6 +86,8 @@ export interface Calmness {
   lastProviderTroubleMs(machine: Machine): number;
   /** When a machine was last hindered in asking the Kubernetes API, or anything else was last done to anybody. */
   lastKubeTroubleMs(machine: Machine): number;
+  /** An agent that has been on this machine for longer, where no stranger has ever kept agents from knowing each other. */
+  olderAgentOn(machine: Machine, than: SimProcess): SimProcess | null;
 }
 
 // The rules' numbers, written down again: an invariant does not take the product's word for them.
@@ -137,6 +143,15 @@ export class Invariants implements Observer {
 
   violate(invariant: Invariant, message: string): void {
     this.violation ??= { invariant, atMs: this.#time.nowMs, message };
+  }
+
+  /** When the Lease was last written, by whomever. */
+  get leaseChangedAtMs(): number {
+    return this.#changes.at(-1) ?? 0;
+  }
+
+  hasBeenInOffice(process: SimProcess): boolean {
+    return this.#tenures.has(process);
   }
 
   /** The processes whose tenure lasts now. */
@@ -295,7 +310,9 @@ export class Invariants implements Observer {
     if (this.#kind === 'l2') return nowBootMs - endOf(tenure) <= UNBIND_MS + ROUNDING_MS;
     const lingersSinceMs = Math.max(endOf(tenure), this.#dealingsOf(process).contradictedAtBootMs ?? 0, process.askedToEndAtBootMs ?? 0);
     if (nowBootMs - lingersSinceMs <= settings.providerTimeoutMs + LINGER_SLACK_MS) return true;
-    if (settings.onApiLoss !== 'hold' || this.#unwellForMs(process) > VERDICT_MAX_MS) return false;
+    // What the API has spoken against, and what was asked to end, only lingers.
+    const isContradicted = this.#dealingsOf(process).contradictedAtBootMs !== null || process.isAskedToEnd;
+    if (settings.onApiLoss !== 'hold' || isContradicted || this.#unwellForMs(process) > VERDICT_MAX_MS) return false;
     return this.#time.nowMs - this.#calmness.lastRoutedToMs(machine, text) <= HOLDOVER_SLACK_MS;
   }
 
@@ -361,6 +378,9 @@ export class Invariants implements Observer {
         `${process.identity} takes the Lease though its service has been ${machine.service} for ${Math.round(unwellForMs)}ms`,
       );
     }
+    const older = this.#calmness.olderAgentOn(machine, process);
+    if (older !== null)
+      this.violate('one-agent-a-node', `${process.identity} takes the Lease while ${older.identity} lives on the same machine`);
     if (lease === undefined) return;
     const tenure = this.#tenures.get(process);
     if (tenure !== undefined && this.#isInTenure(process) && tenure.term === termText(lease) && !isAskedToStepDown(lease)) {

@@ -3,6 +3,8 @@
  *
  * Guarantees: the same seed, restrictions and faults give the same run, line by line. A run ends at its first violation.
  */
+import { OF_ONE_NODE, OF_THE_API } from './availability.ts';
+import type { Strike } from './availability.ts';
 import { drawPlan, FAULT_KINDS, strike } from './faults.ts';
 import type { Fault, FaultKind } from './faults.ts';
 import type { Violation } from './invariants.ts';
@@ -47,11 +49,15 @@ const SETTLED_MS = 5_000;
 const LOOK_MS = 250;
 const START_SPREAD_MS = 1_500;
 
+/** Mostly everything at once; what is judged only where little else strikes gets runs of its own. */
+const KINDS_TOGETHER = [...Array.from({ length: 8 }, () => FAULT_KINDS), OF_THE_API, OF_ONE_NODE];
+
 /** Draws a seed's scenario and plan. */
 export function draw(seed: string, { kind, faults }: Restrictions): { scenario: Scenario; plan: Fault[]; leftUnhealthy: number } {
   const random = new Random(seed);
   const scenario = drawScenario(random, kind);
-  const plan = drawPlan(random, scenario, faults.length > 0 ? faults : FAULT_KINDS);
+  const drawnKinds = random.pick(KINDS_TOGETHER);
+  const plan = drawPlan(random, scenario, faults.length > 0 ? faults : drawnKinds);
   // Some nodes may stay unwell for good, but never all.
   const leftUnhealthy = random.chance(0.3) ? random.integer(1, scenario.timings.length - 1) : 0;
   return { scenario, plan, leftUnhealthy };
@@ -84,6 +90,8 @@ function begin(world: World, plan: readonly Fault[], leftUnhealthy: number): voi
   for (const fault of plan) {
     time.at(fault.atMs, () => {
       world.note(`FAULT ${describeFault(fault)} at ${world.machineFor(fault.node).name}`);
+      const struck: Strike = { kind: fault.kind, how: fault.how, machine: world.machineFor(fault.node), atMs: time.nowMs, overAtMs: null };
+      world.strikes.push(struck);
       const heal = strike(world, fault);
       const disturb = (): void => {
         if (fault.how !== 'foreign metadata') world.disturbedAtMs = time.nowMs;
@@ -93,6 +101,7 @@ function begin(world: World, plan: readonly Fault[], leftUnhealthy: number): voi
         if (fault.forMs > 0) world.note(`${fault.kind} is over`);
         disturb();
         heal();
+        struck.overAtMs = time.nowMs;
       });
     });
   }
@@ -119,6 +128,7 @@ async function runToTheEnd(world: World): Promise<number | null> {
   time.at(scenario.faultsMs + 2, look);
   await time.run(scenario.faultsMs + CALM_MAX_MS, () => {
     observer.check();
+    world.availability.check();
     return observer.violation !== null || isSettled;
   });
   const disagreement = world.disagreement();

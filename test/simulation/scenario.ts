@@ -62,7 +62,8 @@ export function drawScenario(random: Random, only: WorldKind | null): Scenario {
       otherOwner: random.pick(['success', 'success', 'floating_ip_assigned']),
       actionMs: random.pick([100, 500, 500, 2_000]),
     },
-    faultsMs: random.between(50_000, 100_000),
+    // Now and then long enough for an outage that outlasts every bound.
+    faultsMs: random.chance(0.15) ? random.between(150_000, 250_000) : random.between(50_000, 100_000),
   };
 }
 

@@ -407,7 +407,7 @@ export const WEAKENINGS: readonly Weakening[] = [
     ],
     kind: 'routed',
     faults: ['second agent'],
-    caughtBy: ['one-tenure'],
+    caughtBy: ['one-tenure', 'one-agent-a-node'],
   },
   {
     name: 'a failed request is tried again without a pause',
@@ -421,6 +421,58 @@ export const WEAKENINGS: readonly Weakening[] = [
     kind: 'routed',
     faults: ['api errors', 'api cut off', 'api outage'],
     caughtBy: ['no-storm'],
+  },
+  {
+    name: 'whoever holds over asks for the Lease but once a minute',
+    edits: [
+      {
+        file: `${CONTENDER}candidate.ts`,
+        find: 'if (isHoldingOver(draft)) return turn.pauseMs(trouble, life.failures, draft.settings.renewIntervalMs);',
+        replace: 'if (isHoldingOver(draft)) return 60_000;',
+      },
+    ],
+    kind: 'routed',
+    faults: ['api outage'],
+    caughtBy: ['no-needless-move'],
+  },
+  {
+    name: 'the lifetime of what is held over is not refreshed',
+    edits: [
+      {
+        file: `${CONTENDER}retention.ts`,
+        find: '      if (!state.isOff && !isLongEnough(',
+        replace: '      if (state.isOff && !isLongEnough(',
+      },
+    ],
+    kind: 'routed',
+    faults: ['api outage'],
+    caughtBy: ['stays-served'],
+  },
+  {
+    name: 'a candidate waits twice the duration',
+    edits: [
+      {
+        file: `${CONTENDER}lease.ts`,
+        find: 'Math.max(settings.leaseDurationMs, observation.longestDurationMs)',
+        replace: '2 * Math.max(settings.leaseDurationMs, observation.longestDurationMs)',
+      },
+    ],
+    kind: 'routed',
+    faults: ['crash', 'cut off'],
+    caughtBy: ['prompt'],
+  },
+  {
+    name: 'a second agent on a node contends',
+    edits: [
+      {
+        file: `${CONTENDER}candidate.ts`,
+        find: "  if (residence.is === 'shared') return { about: 'residence', reason: residence.reason };\n",
+        replace: '',
+      },
+    ],
+    kind: 'routed',
+    faults: ['second agent', 'crash'],
+    caughtBy: ['one-agent-a-node'],
   },
 ];
 

@@ -7,6 +7,8 @@ import type { Clock } from '../../agent/clock.ts';
 import type { Settings } from '../../agent/config/settings.ts';
 import { HcloudModel } from '../support/hcloud-model.ts';
 import { KubeModel } from '../support/kube-model.ts';
+import { Availability } from './availability.ts';
+import type { Strike } from './availability.ts';
 import { floatingIpOf } from './faults.ts';
 import { Invariants } from './invariants.ts';
 import type { Calmness } from './invariants.ts';
@@ -48,6 +50,9 @@ export class World implements ProcessWorld, NetworkWorld {
   };
   readonly streams = new Set<() => void>();
   readonly processes: SimProcess[] = [];
+  /** What has struck so far. */
+  readonly strikes: Strike[] = [];
+  readonly availability: Availability;
   readonly history: HistoryLine[] | null;
   readonly logLevel: string;
   readonly #settings: readonly Settings[];
@@ -60,6 +65,7 @@ export class World implements ProcessWorld, NetworkWorld {
     lastRoutedToMs: (machine, address) => this.#lastTime(`routes ${address}`, machine),
     lastProviderTroubleMs: (machine) => this.#lastTime('provider trouble', machine),
     lastKubeTroubleMs: (machine) => Math.max(this.disturbedAtMs, this.#lastTime('kube trouble', machine)),
+    olderAgentOn: (machine, than) => this.#olderAgentOn(machine, than),
   };
   readonly #ways = new Map<Machine, { readonly kube: Way; readonly provider: Way }>();
 
@@ -83,6 +89,15 @@ export class World implements ProcessWorld, NetworkWorld {
       clock,
     );
     this.observer = new Invariants(this.time, scenario.kind, this.machines, () => this.kube.lease(), this.calmness);
+    this.availability = new Availability({
+      time: this.time,
+      scenario,
+      observer: this.observer,
+      processes: this.processes,
+      strikes: this.strikes,
+      lease: () => this.kube.lease(),
+      routedTo: (address) => this.hcloud.ownerOf(floatingIpOf(address)),
+    });
     this.#lookAround();
     this.observer.note = (text, isRoutine) => this.note(text, isRoutine);
     this.kube.onStored = (lease) => this.observer.onLeaseStored(lease);
@@ -228,6 +243,12 @@ export class World implements ProcessWorld, NetworkWorld {
         return `the provider routes ${address} to ${owner ?? 'nobody'}, while ${holder.identity} is in office`;
     }
     return null;
+  }
+
+  #olderAgentOn(machine: Machine, than: SimProcess): SimProcess | null {
+    const wereNamesTaken = this.strikes.some((each) => each.kind === 'names taken by a stranger' && each.machine === machine);
+    if (wereNamesTaken) return null;
+    return this.processesOn(machine).find(({ startedAtMs }) => startedAtMs < than.startedAtMs) ?? null;
   }
 
   #onOwner(ip: string, server: number | null, begunAtMs: number | null): void {
