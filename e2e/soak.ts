@@ -21,6 +21,8 @@ import { endsWell } from './lab/verdict.ts';
 const FILES = '/run/leasehold-soak';
 /** What a process takes in its first part says little: it still warms up. */
 const WARM_UP_SHARE = 0.2;
+/** A slope from less than this tells nothing. */
+const SLOPE_HOURS_MIN = 0.25;
 
 interface Look {
   readonly atMs: number;
@@ -86,19 +88,20 @@ function shown(series: readonly Look[]): string {
   const files = series.map((look) => look.files);
   const memory = settled.map((look) => look.residentMb);
   return (
-    `memory ${Math.min(...memory).toFixed(0)}–${Math.max(...memory).toFixed(0)} MB, ${slopePerHour(settled).toFixed(1)} MB an hour; ` +
+    `memory ${Math.min(...memory).toFixed(0)}–${Math.max(...memory).toFixed(0)} MB, ${slopePerHour(settled)}; ` +
     `open files ${Math.min(...files)}–${Math.max(...files)}, ${files.at(-1) ?? 0} at the end`
   );
 }
 
-/** The slope of a straight line through the memory of a process, by least squares. */
-function slopePerHour(looks: readonly Look[]): number {
+/** The slope of a straight line through the memory of a process, by least squares, in words. */
+function slopePerHour(looks: readonly Look[]): string {
   const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
   const hours = looks.map(({ atMs }) => atMs / 3_600_000);
   const [meanHours, meanMb] = [mean(hours), mean(looks.map(({ residentMb }) => residentMb))];
   const above = looks.reduce((sum, { residentMb }, index) => sum + ((hours[index] ?? 0) - meanHours) * (residentMb - meanMb), 0);
   const below = hours.reduce((sum, each) => sum + (each - meanHours) ** 2, 0);
-  return below === 0 ? 0 : above / below;
+  const isLongEnough = (hours.at(-1) ?? 0) - (hours[0] ?? 0) >= SLOPE_HOURS_MIN;
+  return isLongEnough ? `${(above / below).toFixed(1)} MB an hour` : 'too short to tell a slope';
 }
 
 process.exit(await main(process.argv.slice(2)));

@@ -66,11 +66,6 @@ export class Machine {
     return this.#offsetMs + this.#time.nowMs * this.rate;
   }
 
-  /** The true instant at which CLOCK_BOOTTIME shows this. */
-  trueMs(bootMs: number): number {
-    return (bootMs - this.#offsetMs) / this.rate;
-  }
-
   monotonicMs(): number {
     const nowMs = this.#suspendedSinceMs ?? this.#time.nowMs;
     return this.#offsetMs + nowMs * this.rate - this.#suspendedBootMs;
