@@ -195,11 +195,14 @@ export function onCandidateRead(turn: Turn, life: Standby, sentAtMs: number, out
   if (before === null) turn.reason = 'read the Lease for the first time';
 }
 
-/** An API that has been silent for us may have been so for the holder, too: it gets the time to renew first. */
+/**
+ * An API that has been silent for us may have been so for the holder, too: it gets the time to renew first, as long as one of
+ * its reads may hang and the pause after it.
+ */
 function graceMs({ draft }: Turn, life: Standby, sight: LeaseSight): number {
   const { settings } = draft;
   const isOthers = termOf(sight) !== null && ownTermIn(sight, draft) === null;
-  return isOthers && life.failures > 0 ? requestTimeoutMs(settings) + settings.renewIntervalMs : 0;
+  return isOthers && life.failures > 0 ? settings.renewDeadlineMs + settings.renewIntervalMs : 0;
 }
 
 function holdersName(sight: LeaseSight): string {

@@ -124,9 +124,10 @@ describe('a candidate', () => {
   test('gives a holder the time to renew first when the API has been silent for itself', () => {
     const driver = new Driver().standBy(record()).pass(3_000);
     driver.answerRead({ is: 'unreachable', message: 'connection refused', retryAfterMs: null }).pass(500);
-    driver.answerRead(record()).forget().pass(1_099);
+    driver.answerRead(record()).forget().pass(2_499);
     assert.deepEqual(driver.types(), []);
-    assert.deepEqual(driver.pass(1).types(), ['acquire']);
+    assert.deepEqual(driver.pass(1).types(), ['read']);
+    assert.deepEqual(driver.answerRead(record()).types(), ['read', 'acquire']);
   });
 
   test('does not contend before its probes have answered', () => {

@@ -85,7 +85,7 @@ export class HcloudModel {
   actionMs: number;
   /** How the next actions end. */
   actionsEnd: 'success' | 'error' | 'never' = 'success';
-  /** How many requests are left; each request takes one, and they come back one a second. */
+  /** How many requests are left; each takes one. Giving back one a second is left to whoever runs it for that long. */
   remaining = RATE_LIMIT;
   readonly #options: HcloudOptions;
   readonly #floatingIps: FloatingIp[];
