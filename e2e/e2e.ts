@@ -7,7 +7,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { misuse, positive, readOptions, writableFile } from '../scripts/arguments.ts';
 import { buildAgent } from '../scripts/build.ts';
 import { findNamespaces, isInside, runInside } from '../test/support/namespaces.ts';
 import { findAssets } from './control-plane/assets.ts';
@@ -47,7 +47,7 @@ interface Watched {
 const say = (text = ''): void => void process.stdout.write(`${text}\n`);
 
 async function main(args: readonly string[]): Promise<number> {
-  const options = readOptions(args);
+  const options = optionsFrom(args);
   const namespaces = findNamespaces();
   const assets = findAssets(process.env);
   if (isInside() && assets.is === 'available') return await run(options, assets);
@@ -56,17 +56,15 @@ async function main(args: readonly string[]): Promise<number> {
   return await runInside(namespaces.unshare, fileURLToPath(import.meta.url), args);
 }
 
-function readOptions(args: readonly string[]): Options {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      only: { type: 'string', default: '' },
-      repeat: { type: 'string', default: '1' },
-      json: { type: 'string' },
-      ci: { type: 'boolean', default: false },
-    },
+function optionsFrom(args: readonly string[]): Options {
+  const { only, repeat, json, ci } = readOptions(args, {
+    only: { type: 'string', default: '' },
+    repeat: { type: 'string', default: '1' },
+    json: { type: 'string' },
+    ci: { type: 'boolean', default: false },
   });
-  return { only: values.only, repeat: Number(values.repeat), json: values.json, isCi: values.ci };
+  if (!FAULTS.some(({ name }) => name.includes(only))) misuse(`--only "${only}" matches no fault.`);
+  return { only, repeat: positive('repeat', repeat), json: writableFile('json', json), isCi: ci };
 }
 
 /** What is to be done in one topology, with what is expected there. */
@@ -114,6 +112,13 @@ async function run(options: Options, assets: Assets & { is: 'available' }): Prom
   return report(options, results, { samples, violations, gaps });
 }
 
+/** A stage on which not even the beginning came about is left, so that the whole run is not lost with it. */
+async function unsettled(lab: Lab, error: unknown): Promise<Trial> {
+  await lab.close();
+  const problems = [error instanceof Error ? error.message : String(error)];
+  return { outageMs: Number.POSITIVE_INFINITY, nodes: 0, from: 'nobody', to: 'nobody', tookMs: 0, problems, log: [] };
+}
+
 async function tryFault(lab: Lab, fault: Fault, expected: Expectation, repeat: number): Promise<Result> {
   const { topology } = lab;
   if (fault.cannot !== undefined) {
@@ -122,7 +127,7 @@ async function tryFault(lab: Lab, fault: Fault, expected: Expectation, repeat: n
   }
   const trials: Trial[] = [];
   for (let time = 0; time < repeat; time += 1) {
-    const trial = await lab.try(fault, expected);
+    const trial = await lab.try(fault, expected).catch(async (error: unknown) => await unsettled(lab, error));
     trials.push(trial);
     const what = `${inSeconds(trial.outageMs)} without an answer, ${trial.nodes} at most had it, ${trial.from} → ${trial.to}`;
     say(`  ${endsWell(trial) ? 'ok  ' : 'FAIL'}  ${fault.name}: ${what} (${(trial.tookMs / 1_000).toFixed(0)} s)`);
