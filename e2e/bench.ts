@@ -15,6 +15,7 @@ import { StandInLeases } from './lab/leases.ts';
 import { NamespaceStage } from './lab/namespace-stage.ts';
 import { findOutages, totalOutageMs } from './lab/outage.ts';
 import { isSettled, raiseCurtain, servedBy, until } from './lab/stage.ts';
+import { exitWith } from '../scripts/exit.ts';
 
 const ACTION_MS = 500;
 const ATTEMPT_KNOWN_MS = 600;
@@ -353,4 +354,4 @@ async function main(): Promise<number> {
   return await bench({ runs, only: values.only, json });
 }
 
-process.exit(await main());
+await exitWith(await main());

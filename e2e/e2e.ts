@@ -19,6 +19,7 @@ import { Lab } from './lab/lab.ts';
 import type { Topology } from './lab/network.ts';
 import { endsWell, inSeconds, tableOf } from './lab/verdict.ts';
 import type { Result, Trial } from './lab/verdict.ts';
+import { exitWith } from '../scripts/exit.ts';
 
 const FILES = '/run/leasehold-e2e';
 const TOPOLOGIES = { routed: 'An address that a provider routes', l2: 'An address on a shared segment (PROVIDER=none)' } as const;
@@ -161,4 +162,4 @@ function report(options: Options, results: readonly Result[], watched: Watched):
   return failed === 0 ? 0 : 1;
 }
 
-process.exit(await main(process.argv.slice(2)));
+await exitWith(await main(process.argv.slice(2)));

@@ -17,6 +17,7 @@ import { FAULTS } from './lab/faults.ts';
 import type { Expectation, Fault } from './lab/faults.ts';
 import { Lab } from './lab/lab.ts';
 import { endsWell } from './lab/verdict.ts';
+import { exitWith } from '../scripts/exit.ts';
 
 const FILES = '/run/leasehold-soak';
 /** What a process takes in its first part says little: it still warms up. */
@@ -104,4 +105,4 @@ function slopePerHour(looks: readonly Look[]): string {
   return isLongEnough ? `${(above / below).toFixed(1)} MB an hour` : 'too short to tell a slope';
 }
 
-process.exit(await main(process.argv.slice(2)));
+await exitWith(await main(process.argv.slice(2)));

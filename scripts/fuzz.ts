@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { FUZZ_FACTOR } from '../test/fuzz/cases.ts';
 import { monotonicMs } from '../test/support/monotonic.ts';
 import { positive, readOptions } from './arguments.ts';
+import { exitWith } from './exit.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** A round takes about a minute. */
@@ -45,4 +46,4 @@ async function runOnce(): Promise<{ cases: number; failed: number }> {
   return counts;
 }
 
-process.exit(await main(process.argv.slice(2)));
+await exitWith(await main(process.argv.slice(2)));

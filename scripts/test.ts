@@ -13,6 +13,7 @@ import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
 import { NO_NAMESPACES } from '../test/support/namespace-test.ts';
 import { findNamespaces, isInside, runInside } from '../test/support/namespaces.ts';
+import { exitWith } from './exit.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const FILES_AT_A_TIME = 2;
@@ -51,4 +52,4 @@ async function runTests(files: string[]): Promise<number> {
   return counts.failed === 0 ? 0 : 1;
 }
 
-process.exit(await main(process.argv.slice(2)));
+await exitWith(await main(process.argv.slice(2)));

@@ -161,7 +161,8 @@ describe('real names', () => {
 
   async function anotherProcess(...args: string[]): Promise<{ pid: number; kill: (signal: NodeJS.Signals) => Promise<void> }> {
     const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', holder, ...args], {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      // Not the output of the tests: a process that is killed leaves it so that writing does not wait.
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     });
     await new Promise((resolve) => child.once('message', resolve));
     const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
