@@ -4,10 +4,11 @@
  * Guarantees: a Lease that is held is never written by a candidate, except to ask a holder that wants relief (rule 9);
  * one that seems to have run out is read again before it is taken, so that a silent watch costs a read and not a write.
  */
-import { endHoldover } from './retention.ts';
+import type { Incident } from './command.ts';
 import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
-import { freedomOf, isOfSamePlace, markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
+import { freedomOf, isPredecessor, markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
 import type { Freedom, LeaseSight, Observation } from './lease.ts';
+import { endHoldover } from './retention.ts';
 import { requestTimeoutMs } from './settings.ts';
 import { isAlone, isHoldingOver, ownTermIn } from './state.ts';
 import type { Contender, Hindrance, Life } from './state.ts';
@@ -153,7 +154,7 @@ function acquire(turn: Turn, sight: LeaseSight, lostRaces: number): void {
 
 function reasonToAcquire(sight: LeaseSight & object, identity: string, isAlone: boolean): string {
   if (sight.holder === identity) return 'the Lease still names this agent, whose tenure had ended';
-  if (isOfSamePlace(sight.holder, identity) && isAlone) return 'the agent that held the Lease on this node has died: taking its place';
+  if (isPredecessor(sight.holder, identity) && isAlone) return 'the agent that held the Lease on this node has died: taking its place';
   if (sight.holder !== '') return `${nodeOfIdentity(sight.holder)} has not renewed the Lease for its whole duration`;
   if (sight.marks.released !== null) return `${nodeOfIdentity(sight.marks.released.holder)} released the Lease`;
   return 'nobody holds the Lease';
@@ -276,7 +277,7 @@ function foreignReason(holder: string): string {
 
 function reportHindrance(turn: Turn, hindrance: Hindrance | null): void {
   const { draft } = turn;
-  const isStarting = draft.verdict === null || draft.link === null || draft.provider === null;
+  const isStarting = [draft.verdict, draft.link, draft.provider, draft.residence].includes(null);
   if (isStarting || draft.reportedHindrance === (hindrance?.about ?? null)) return;
   draft.reportedHindrance = hindrance?.about ?? null;
   if (hindrance === null) turn.incident('unhindered', 'nothing hinders this node from taking over any more');
@@ -284,24 +285,24 @@ function reportHindrance(turn: Turn, hindrance: Hindrance | null): void {
 }
 
 function remindOfHoldover(turn: Turn): void {
-  const { draft, nowMs } = turn;
-  draft.remindAtMs ??= nowMs;
-  if (!turn.due(draft.remindAtMs)) return;
+  const { draft } = turn;
   const addresses = draft.settings.addresses.filter((address) => draft.addresses[address]?.is === 'held-over');
-  turn.incident(
-    'holding-over',
-    `going on without the Kubernetes API: ${addresses.join(', ')} held for as long as the provider routes here`,
-  );
-  draft.remindAtMs = nowMs + HOLDOVER_REMINDER_MS;
-  turn.due(draft.remindAtMs);
+  const message = `going on without the Kubernetes API: ${addresses.join(', ')} held for as long as the provider routes here`;
+  remind(turn, { firstAfterMs: 0, everyMs: HOLDOVER_REMINDER_MS }, 'holding-over', message);
 }
 
 /** Nobody holds the Lease, so clients may be without an answer: that is worth more than one line. */
 function remindOfVacancy(turn: Turn, { reason }: Hindrance): void {
+  const often = { firstAfterMs: VACANCY_REMINDER_MS, everyMs: VACANCY_REMINDER_MS };
+  remind(turn, often, 'vacant', `nobody holds the Lease, and this node does not take it: ${reason}`);
+}
+
+/** Says again and again what lasts, until `remindAtMs` is set back. */
+function remind(turn: Turn, often: { readonly firstAfterMs: number; readonly everyMs: number }, event: Incident, message: string): void {
   const { draft, nowMs } = turn;
-  draft.remindAtMs ??= nowMs + VACANCY_REMINDER_MS;
+  draft.remindAtMs ??= nowMs + often.firstAfterMs;
   if (!turn.due(draft.remindAtMs)) return;
-  turn.incident('vacant', `nobody holds the Lease, and this node does not take it: ${reason}`);
-  draft.remindAtMs = nowMs + VACANCY_REMINDER_MS;
+  turn.incident(event, message);
+  draft.remindAtMs = nowMs + often.everyMs;
   turn.due(draft.remindAtMs);
 }

@@ -6,15 +6,15 @@
  * so an answer that arrives after a tenure has ended cannot revive it. Each change of role is reported exactly once.
  */
 import { advanceAddresses, onBindDone, onLooked, onOwnerRead, onUnbindDone } from './addresses.ts';
-import { onStalled } from './retention.ts';
 import { contend, onAskAnswered, onCandidateRead, onNotAcquired } from './candidate.ts';
 import { onClaimDone } from './claims.ts';
 import type { Command } from './command.ts';
 import { beginStepDown, leave, leaveTerm, onDepartureRead, onReleased, stepDown } from './departure.ts';
 import { endTenureInTime, onHolderRead, onHolderSaw, onHolderStalled, onRenewed, serve, takeOffice } from './holder.ts';
 import type { Input, ReadOutcome, WriteOutcome } from './input.ts';
-import { isOfSamePlace, observe, termOf } from './lease.ts';
+import { isPredecessor, observe, termOf } from './lease.ts';
 import type { LeaseSight } from './lease.ts';
+import { onStalled } from './retention.ts';
 import { isAlone, isHoldingOver, officeTerm, ownTermIn, roleOf } from './state.ts';
 import type { Contender } from './state.ts';
 import { Turn } from './turn.ts';
@@ -152,7 +152,7 @@ function doubtResidence(turn: Turn, { observation: before, settings }: Contender
   const now = draft.observation;
   if (!isAlone(draft) || before === null || now === null || !isLater(now.sight, before.sight)) return;
   const holder = termOf(now.sight)?.holder ?? '';
-  if (holder === settings.identity || !isOfSamePlace(holder, settings.identity)) return;
+  if (!isPredecessor(holder, settings.identity)) return;
   const reason = `another agent of this node (${holder}) holds the Lease and lives, though none was found to run here: end one of the two`;
   draft.residence = { is: 'unsure', reason };
   turn.incident('residence-disproved', reason);

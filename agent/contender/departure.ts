@@ -6,11 +6,11 @@
  * is left to run out by itself.
  */
 import { allAddressesUnbound, noAddressNeedsUs } from './addresses.ts';
-import { letGoOfAddresses } from './retention.ts';
 import { standby } from './candidate.ts';
 import type { ReadOutcome, WriteOutcome } from './input.ts';
 import { isTermAskedFor, observe, termOf } from './lease.ts';
 import type { LeaseRecord, Term } from './lease.ts';
+import { letGoOfAddresses } from './retention.ts';
 import type { Life, Office, StandBack } from './state.ts';
 import type { Turn } from './turn.ts';
 

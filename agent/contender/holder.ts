@@ -5,11 +5,11 @@
  * revives it (rule 3); only a consistent read or the end of the tenure ends a term, never a watch event (rule 4).
  */
 import { allAddressesServe, failedFirstClaim, missingAddress } from './addresses.ts';
-import { holdAddressesOver, letGoOfAddresses } from './retention.ts';
 import { healthProblem, standby } from './candidate.ts';
 import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
 import { markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
 import type { LeaseRecord, LeaseSight } from './lease.ts';
+import { holdAddressesOver, letGoOfAddresses } from './retention.ts';
 import type { Life, Office, Relief } from './state.ts';
 import { beginStepDown } from './departure.ts';
 import type { Turn } from './turn.ts';

@@ -78,6 +78,12 @@ export function isTermAskedFor(term: Term, asked: Term): boolean {
   return sameTerm(term, asked) || (asked.uid === '' && sameTerm({ ...term, uid: '' }, asked));
 }
 
+/** The term among one's own that a sight shows, or null. */
+export function termAmong(sight: LeaseSight, ownTerms: readonly Term[]): Term | null {
+  const term = termOf(sight);
+  return term !== null && ownTerms.some((own) => isTermAskedFor(term, own)) ? term : null;
+}
+
 /** The term that a record is in, or null when nobody holds the Lease. */
 export function termOf(sight: LeaseSight): Term | null {
   if (sight === 'absent' || sight.holder === '') return null;
@@ -151,7 +157,6 @@ export interface Self {
 /** When a candidate may take the Lease that it observes. */
 export function freedomOf(observation: Observation, { settings, ownTerms, isAlone }: Self): Freedom {
   const { sight, sinceMs, lastTerm } = observation;
-  const term = termOf(sight);
   const afterAWholeDuration: Freedom = {
     is: 'free-at',
     atMs: sinceMs + Math.max(settings.leaseDurationMs, observation.longestDurationMs),
@@ -159,22 +164,24 @@ export function freedomOf(observation: Observation, { settings, ownTerms, isAlon
   if (sight === 'absent') return afterAWholeDuration;
   // A term of this very process that has ended holds nobody up: this process knows that it no longer serves in it.
   // That it is named is not enough: a person may have written that while another one serves.
-  if (term !== null && ownTerms.some((own) => isTermAskedFor(term, own))) return { is: 'free' };
+  if (termAmong(sight, ownTerms) !== null) return { is: 'free' };
   // Nor does that of an earlier process on this node, once it is known to be gone: what it bound is here. Its own mark shows
   // that the term was acquired, and its name not only written there.
-  const isSucceeded = isAlone && sight.holder !== settings.identity && isOfSamePlace(sight.holder, settings.identity);
-  if (isSucceeded && markNames(sight.marks.duration, term)) return { is: 'free' };
+  const isSucceeded = isAlone && isPredecessor(sight.holder, settings.identity);
+  if (isSucceeded && markNames(sight.marks.duration, termOf(sight))) return { is: 'free' };
   const isUntouched = sight.holder === '' && wasNeverHeld(sight);
   if (!sight.isOurs && !isUntouched) return { is: 'foreign', holder: sight.holder };
-  if (sight.holder !== '') return afterAWholeDuration;
   if (isReleasedByItsHolder(sight, lastTerm)) return { is: 'free' };
   return afterAWholeDuration;
 }
 
-/** Whether two identities `<node>_<hash>_<random>` are of one node, one boot of its machine and one network namespace. */
-export function isOfSamePlace(one: string, other: string): boolean {
-  const [place, otherPlace] = [one, other].map((identity) => /^(.+_[^_]+)_[^_]+$/.exec(identity)?.[1]);
-  return place !== undefined && place === otherPlace;
+/**
+ * Whether an identity `<node>_<hash>_<random>` is that of another process of one's own node, in one boot of its machine and
+ * one network namespace.
+ */
+export function isPredecessor(identity: string, own: string): boolean {
+  const [place, ownPlace] = [identity, own].map((each) => /^(.+_[^_]+)_[^_]+$/.exec(each)?.[1]);
+  return identity !== own && place !== undefined && place === ownPlace;
 }
 
 /** The node part of an identity `<node>_<hash>_<random>`; the whole text where it has another form. */

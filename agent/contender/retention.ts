@@ -6,7 +6,7 @@
  * lifetime is, and a holdover when the owner read back is another, twice in a row, or another term is read.
  */
 import type { AddressView, Owner } from './input.ts';
-import { isOfSamePlace, termOf } from './lease.ts';
+import { isPredecessor, termOf } from './lease.ts';
 import { LIFETIME_MARGIN_MS, LIFETIME_UNIT_MS, lifetimeEndMs, stallMs } from './settings.ts';
 import { isAlone, ownTermIn } from './state.ts';
 import type { AddressState, Contender, OwnerReading } from './state.ts';
@@ -57,8 +57,7 @@ export function advanceRetained(turn: Turn, address: string, state: Retained): v
 /** Whether an earlier process of this node may still be the one that the Lease names, so that its place can be taken. */
 function mayBeTakenOver({ observation, settings }: Contender): boolean {
   const term = observation === null ? null : termOf(observation.sight);
-  if (term === null) return observation === null;
-  return term.holder !== settings.identity && isOfSamePlace(term.holder, settings.identity);
+  return term === null ? observation === null : isPredecessor(term.holder, settings.identity);
 }
 
 /** Takes in where the provider routes an address that is kept out of office. */

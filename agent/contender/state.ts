@@ -6,7 +6,7 @@
  */
 import type { Basis, Role } from './command.ts';
 import type { LinkView, Residence } from './input.ts';
-import { isTermAskedFor, termOf } from './lease.ts';
+import { termAmong } from './lease.ts';
 import type { LeaseSight, Observation, ReliefCause, Term } from './lease.ts';
 import type { ContenderSettings } from './settings.ts';
 
@@ -237,8 +237,7 @@ export function isHoldingOver({ addresses }: Pick<Contender, 'addresses'>): bool
 
 /** The term of this very process that a sight of the Lease shows, or null. */
 export function ownTermIn(sight: LeaseSight, { ownTerms }: Pick<Contender, 'ownTerms'>): Term | null {
-  const term = termOf(sight);
-  return term !== null && ownTerms.some((own) => isTermAskedFor(term, own)) ? term : null;
+  return termAmong(sight, ownTerms);
 }
 
 /** Whether it is proven that no other agent process for this Lease lives on this node. */
