@@ -21,7 +21,7 @@ import { HcloudApi } from './provider/hcloud-api.ts';
 import { HcloudFloatingIp } from './provider/hcloud-floating-ip.ts';
 import { HcloudServerId } from './provider/hcloud-server-id.ts';
 import type { ProviderHttp } from './provider/http.ts';
-import { NO_PROVIDER } from './provider/none.ts';
+import { L2 } from './provider/l2.ts';
 import { keepPrepared } from './provider/preparation.ts';
 import { Journal } from './report/journal.ts';
 import type { Log } from './report/log.ts';
@@ -84,7 +84,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
       logger[isRefused ? 'warn' : 'debug']({ event }, stands ? 'watching the Lease' : `the watch of the Lease broke: ${problem}`);
     },
   });
-  const loop: ContenderLoop = new ContenderLoop(contenderSettings(settings, world.identity), {
+  const loop: ContenderLoop = new ContenderLoop(contenderSettings(settings, world.identity, link.segment?.isFenced ?? false), {
     clock,
     lease: store,
     watch,
@@ -146,12 +146,13 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
       ending.abort(new Error('the agent ends'));
       server.close();
       network.close();
+      link.close();
       await background;
     }),
   };
 }
 
-function contenderSettings(settings: Settings, identity: string): ContenderSettings {
+function contenderSettings(settings: Settings, identity: string, isFenced: boolean): ContenderSettings {
   const kind = kindOf(settings.provider.name);
   return {
     identity,
@@ -161,6 +162,7 @@ function contenderSettings(settings: Settings, identity: string): ContenderSetti
     renewIntervalMs: settings.lease.renewIntervalMs,
     addresses: settings.addresses.map(({ text }) => text),
     kind,
+    isFenced,
     worstMoveMs: kind === 'routed' ? settings.providerTimeoutMs : 0,
     claimTimeoutMs: settings.providerTimeoutMs,
     verifyIntervalMs: settings.verifyIntervalMs,
@@ -171,8 +173,8 @@ function contenderSettings(settings: Settings, identity: string): ContenderSetti
 
 function createProvider({ provider, addresses, nodeName }: Settings, network: Network, clock: Clock): Provider {
   switch (provider.name) {
-    case 'none':
-      return NO_PROVIDER;
+    case 'l2':
+      return L2;
     case 'hcloud-floating-ip': {
       const serverId = new HcloudServerId(network.provider, {
         configured: provider.serverId,

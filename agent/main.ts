@@ -2,13 +2,21 @@
  * Where the bundle begins: an agent on the interfaces of this machine.
  */
 import { release } from 'node:os';
+import { kindOf } from './config/settings.ts';
 import { AbstractSockets } from './link/abstract-socket.ts';
-import { KernelLink } from './link/kernel-link.ts';
-import { openDatagrams, RouteSocket } from './link/route-socket.ts';
+import { openLink } from './link/open-link.ts';
 import { runProcess } from './process.ts';
 
 runProcess({
-  openLink: ({ addresses, interfaceChoice }, onNotice) =>
-    new KernelLink(new RouteSocket(openDatagrams()), { addresses, choice: interfaceChoice, kernelRelease: release(), onNotice }),
+  openLink: ({ addresses, interfaceChoice, provider, lease }, clock, onNotice) =>
+    openLink({
+      kind: kindOf(provider.name),
+      addresses,
+      choice: interfaceChoice,
+      lease,
+      kernelRelease: release(),
+      clock,
+      onNotice,
+    }),
   processNames: new AbstractSockets(),
 });

@@ -4,7 +4,16 @@
  * the world is part of what they return.
  */
 import type { LeaseCommand, Report } from './contender/command.ts';
-import type { BindOutcome, ClaimOutcome, LinkView, Owner, ReadOutcome, UnbindOutcome, WriteOutcome } from './contender/input.ts';
+import type {
+  AnnounceOutcome,
+  BindOutcome,
+  ClaimOutcome,
+  LinkView,
+  Owner,
+  ReadOutcome,
+  UnbindOutcome,
+  WriteOutcome,
+} from './contender/input.ts';
 import type { Contender } from './contender/state.ts';
 import type { AddressKind } from './contender/settings.ts';
 
@@ -25,10 +34,30 @@ export interface LeaseWatch {
 
 /** The interface that carries the addresses. Every method is one or a few system calls and returns at once. */
 export interface Link {
+  /** The segment that the addresses share with other machines; null where a provider routes them. */
+  readonly segment: SegmentPort | null;
   look(): LinkView;
-  /** Binds or refreshes so that the kernel ends the address after `lifetimeMs`, rounded down to whole seconds. */
-  bind(address: string, lifetimeMs: number): BindOutcome;
-  unbind(address: string): UnbindOutcome;
+  /**
+   * Binds or refreshes so that the kernel ends the address after `lifetimeMs`, rounded down to whole seconds. Where there is a
+   * fence, `openMs` says for how long it lets the address answer; null elsewhere.
+   */
+  bind(address: string, lifetimeMs: number, openMs: number | null): BindOutcome;
+  /** `tellsClients`: their connections to the address are reset while it still may answer. */
+  unbind(address: string, tellsClients: boolean): UnbindOutcome;
+  /** Leaves nothing behind but addresses that could not be taken off, and their closed fence. */
+  close(): void;
+}
+
+/** What there is to do about addresses on a shared segment besides binding them. */
+export interface SegmentPort {
+  /** Whether an address answers only while its fence is open. */
+  readonly isFenced: boolean;
+  /** Asks the segment who has an address; who answers is seen by the looks that follow. Forgets what was seen before. */
+  probe(address: string): void;
+  /** Tells the segment that this node has an address. `mayStill` is asked right before each frame. */
+  announce(address: string, mayStill: () => boolean): AnnounceOutcome;
+  /** Closes what an earlier process has left of its fence. No other process uses it any more. */
+  sweep(): void;
 }
 
 /** What decides where traffic for an address goes. */

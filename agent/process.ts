@@ -14,7 +14,7 @@ import { startAgent } from './assemble.ts';
 import type { Agent, Network } from './assemble.ts';
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { loadSettings, SettingsError, unknownSettings } from './config/settings.ts';
+import { checkUnfenced, loadSettings, SettingsError, unknownSettings } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
 import { Credentials, SERVICE_ACCOUNT_FOLDER } from './kube/credentials.ts';
 import { KubeTransport } from './kube/transport.ts';
@@ -39,7 +39,7 @@ const EXIT = { done: 0, defect: 1, unable: 77, settings: 78, signal: 128 } as co
 const { version } = packageJson;
 
 /** Opens what carries the addresses. Throws LinkUnusable where that cannot work. */
-export type OpenLink = (settings: Settings, onNotice: (level: 'info' | 'warn', message: string) => void) => Link;
+export type OpenLink = (settings: Settings, clock: Clock, onNotice: (level: 'info' | 'warn', message: string) => void) => Link;
 
 /** Runs an agent until it has stepped down, and ends the process. */
 export function runProcess({ openLink, processNames }: { readonly openLink: OpenLink; readonly processNames: ProcessNames }): void {
@@ -48,7 +48,7 @@ export function runProcess({ openLink, processNames }: { readonly openLink: Open
     ...settings.log,
     fd: process.stdout.fd,
     base: { node: settings.nodeName },
-    secrets: () => (settings.provider.name === 'none' ? [] : settings.provider.token.everHeld),
+    secrets: () => (settings.provider.name === 'l2' ? [] : settings.provider.token.everHeld),
   });
   const { logger } = log;
   const onDefect = (error: Error): void => end(log, EXIT.defect, `a defect, please report it: ${error.message}`, error);
@@ -72,8 +72,8 @@ export function runProcess({ openLink, processNames }: { readonly openLink: Open
   for (const name of unknownSettings(process.env))
     logger.warn({ event: 'unknown-setting' }, `${name} is no setting of Leasehold: is it misspelt?`);
 
-  const link = tryToOpen(openLink, settings, log);
   const clock = systemClock(boottimeMs);
+  const link = tryToOpen(openLink, settings, clock, log);
   const names = residenceNames(settings.lease);
   const uid = process.getuid?.() ?? 0;
   agent = startAgent(settings, {
@@ -140,12 +140,15 @@ function readSettings(): Settings {
   }
 }
 
-function tryToOpen(openLink: OpenLink, settings: Settings, log: Log): Link {
+function tryToOpen(openLink: OpenLink, settings: Settings, clock: Clock, log: Log): Link {
   try {
-    return openLink(settings, (level, message) => log.logger[level]({ event: 'interface' }, message));
+    const link = openLink(settings, clock, (level, message) => log.logger[level]({ event: 'interface' }, message));
+    if (link.segment?.isFenced === false) checkUnfenced(settings);
+    return link;
   } catch (error) {
-    if (!(error instanceof LinkUnusable)) throw error;
-    return end(log, EXIT.unable, error.message);
+    if (error instanceof LinkUnusable) return end(log, EXIT.unable, error.message);
+    if (error instanceof SettingsError) return end(log, EXIT.settings, error.message);
+    throw error;
   }
 }
 

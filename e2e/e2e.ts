@@ -22,7 +22,7 @@ import type { Result, Trial } from './lab/verdict.ts';
 import { exitWith } from '../scripts/exit.ts';
 
 const FILES = '/run/leasehold-e2e';
-const TOPOLOGIES = { routed: 'An address that a provider routes', l2: 'An address on a shared segment (PROVIDER=none)' } as const;
+const TOPOLOGIES = { routed: 'An address that a provider routes', l2: 'An address on a shared segment (PROVIDER=l2)' } as const;
 /** What whoever reads a table must know. */
 const REMARKS = {
   routed: [],

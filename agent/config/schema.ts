@@ -76,7 +76,7 @@ export const SCHEMA = {
   LEASE_DURATION: setting({
     format: duration,
     default: '3s',
-    doc: 'How long a candidate waits for a sign of life of the holder before it takes over. With `PROVIDER=none` at least 2909ms.',
+    doc: 'How long a candidate waits for a sign of life of the holder before it takes over. With `PROVIDER=l2` on a kernel without nf_tables at least 2909ms.',
   }),
   RENEW_DEADLINE: setting({
     format: duration,
@@ -97,9 +97,9 @@ export const SCHEMA = {
       "else the default route's.",
   }),
   PROVIDER: setting({
-    format: oneOf('hcloud-floating-ip', 'none'),
+    format: oneOf('hcloud-floating-ip', 'l2'),
     default: null,
-    doc: 'Required. What routes the addresses: `hcloud-floating-ip`, or `none` to bind them and nothing else.',
+    doc: 'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, or `l2` for a segment that the nodes share, by ARP and NDP.',
   }),
   PROVIDER_TIMEOUT: setting({
     format: durationFrom('5s'),
@@ -159,7 +159,7 @@ export const SCHEMA = {
   ON_API_LOSS: setting({
     format: oneOf('hold', 'release'),
     default: null,
-    defaultDoc: '`hold`; with `PROVIDER=none` always `release`',
+    defaultDoc: '`hold`; with `PROVIDER=l2` always `release`',
     doc:
       'What a holder does whose renewals fail because the Kubernetes API does not answer as it should: `hold` keeps the addresses bound until the ' +
       'provider says that it routes them elsewhere, or another agent is seen to hold the Lease; `release` takes them off after `PROVIDER_TIMEOUT`.',

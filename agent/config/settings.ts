@@ -41,7 +41,7 @@ export interface Settings {
 }
 
 export type ProviderSettings =
-  | { readonly name: 'none' }
+  | { readonly name: 'l2' }
   | {
       readonly name: 'hcloud-floating-ip';
       readonly token: Secret;
@@ -93,7 +93,9 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
   const renewIntervalMs = reader.get('RENEW_INTERVAL');
   if (durationMs !== null && renewDeadlineMs !== null && renewIntervalMs !== null) {
     const kind = kindOf(provider?.name ?? 'hcloud-floating-ip');
-    checkTimings(reader, { leaseDurationMs: durationMs, renewDeadlineMs, renewIntervalMs, kind });
+    // Whether this kernel can keep a fence is not known yet: see checkUnfenced.
+    const timings = { leaseDurationMs: durationMs, renewDeadlineMs, renewIntervalMs, kind, isFenced: kind === 'l2' };
+    reader.problems.push(...timingTexts(timings));
   }
   const probes = assembleProbes(reader, world);
   const all = {
@@ -118,7 +120,7 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
 function assembleProvider(reader: SettingsReader): ProviderSettings | null {
   const name = reader.require('PROVIDER', 'something has to decide where traffic goes');
   if (name === null) return null;
-  if (name === 'none') return { name };
+  if (name === 'l2') return { name };
   const token = reader.secret('HCLOUD_TOKEN', 'hcloud-floating-ip asks the Hetzner Cloud API');
   const endpoint = reader.get('HCLOUD_ENDPOINT');
   const metadataEndpoint = reader.get('HCLOUD_METADATA_ENDPOINT');
@@ -128,7 +130,7 @@ function assembleProvider(reader: SettingsReader): ProviderSettings | null {
 
 /** What decides where traffic goes under each provider. */
 export function kindOf(provider: ProviderSettings['name']): AddressKind {
-  return provider === 'none' ? 'l2' : 'routed';
+  return provider === 'l2' ? 'l2' : 'routed';
 }
 
 /** Without anybody who says where traffic goes, nothing could tell a holder that its time is over. */
@@ -145,10 +147,19 @@ function onApiLoss(reader: SettingsReader, provider: ProviderSettings | null): '
 
 const TIMING_NAMES = { leaseDurationMs: 'LEASE_DURATION', renewDeadlineMs: 'RENEW_DEADLINE', renewIntervalMs: 'RENEW_INTERVAL' } as const;
 
-function checkTimings(reader: SettingsReader, timings: Parameters<typeof timingProblems>[0]): void {
-  for (const { settings, message } of timingProblems(timings)) {
-    reader.problems.push(`${settings.map((name) => `${TIMING_NAMES[name]}=${timings[name]}ms`).join(', ')} cannot be used: ${message}`);
-  }
+function timingTexts(timings: Parameters<typeof timingProblems>[0]): string[] {
+  return timingProblems(timings).map(
+    ({ settings, message }) =>
+      `${settings.map((name) => `${TIMING_NAMES[name]}=${timings[name]}ms`).join(', ')} cannot be used: ${message}`,
+  );
+}
+
+/** Throws SettingsError where the timings are safe only behind a fence, which this kernel cannot keep. */
+export function checkUnfenced({ provider, lease }: Settings): void {
+  const { durationMs: leaseDurationMs, renewDeadlineMs, renewIntervalMs } = lease;
+  const timings = { leaseDurationMs, renewDeadlineMs, renewIntervalMs, kind: kindOf(provider.name), isFenced: false };
+  const problems = timingTexts(timings);
+  if (problems.length > 0) throw new SettingsError(problems);
 }
 
 function assembleProbes(reader: SettingsReader, world: SettingsWorld): ProbeSpec[] {

@@ -5,9 +5,10 @@
  * Guarantees: an address that somebody else configured is used where routed and refused on L2, and never changed.
  */
 import { advanceClaim, claimHeldOver, onVerified } from './claims.ts';
-import type { AddressView, BindOutcome, LinkView, Owner, UnbindOutcome } from './input.ts';
+import type { AddressView, AnnounceOutcome, BindOutcome, LinkView, Owner, UnbindOutcome } from './input.ts';
 import { advanceRetained, isLongEnough, leftover, onRetainedOwnerRead, onRetainedSeen, unbind } from './retention.ts';
-import { LIFETIME_UNIT_MS, lifetimeEndMs } from './settings.ts';
+import { advanceAnnouncing, announceFrom, hasCarrierChanged, onRivalSeen, probe } from './segment.ts';
+import { LIFETIME_UNIT_MS, lifetimeEndMs, openUntilMs } from './settings.ts';
 import type { AddressState, Claim, Office } from './state.ts';
 import type { Turn } from './turn.ts';
 
@@ -25,11 +26,16 @@ function advanceAddress(turn: Turn, address: string): void {
   const office = life.is === 'holding' ? life.office : null;
   switch (state.is) {
     case 'absent':
-      if (office !== null && turn.due(state.retryAtMs)) bind(turn, address, office);
+      if (office !== null && turn.due(state.retryAtMs)) begin(turn, address, state.problem, office);
+      return;
+    case 'probing':
+      if (office === null) return turn.setAddress(address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
+      if (turn.due(state.untilMs)) turn.lookNow();
       return;
     case 'bound':
-      if (office !== null) advanceClaim(turn, address, state.claim, office);
-      return;
+      if (office === null) return;
+      advanceClaim(turn, address, state.claim, office);
+      return advanceAnnouncing(turn, address, state, office);
     case 'held-over':
       if (office !== null) return resume(turn, address, state, office);
       return advanceRetained(turn, address, state);
@@ -38,7 +44,7 @@ function advanceAddress(turn: Turn, address: string): void {
       if (office !== null) return bind(turn, address, office);
       return advanceRetained(turn, address, state);
     case 'unbinding':
-      if (turn.due(state.retryAtMs)) unbind(turn, address, state.failures);
+      if (turn.due(state.retryAtMs)) unbind(turn, address, state.failures, null);
       return;
     case 'binding':
       return;
@@ -48,19 +54,39 @@ function advanceAddress(turn: Turn, address: string): void {
 /** The office is back, and nobody has held one in between: what was held over goes on as if nothing had been. */
 function resume(turn: Turn, address: string, { managed }: AddressState & { is: 'held-over' }, office: Office): void {
   const claim = claimHeldOver(turn.nowMs);
-  turn.setAddress(address, { is: 'bound', managed, problem: null, claim });
+  turn.setAddress(address, { is: 'bound', managed, problem: null, claim, announcing: null });
   advanceClaim(turn, address, claim, office);
-  const untilMs = lifetimeEndMs(turn.draft.settings, turn.nowMs);
-  if (managed) turn.command({ type: 'bind', address, untilMs, notAfterMs: office.tenureEndMs });
+  if (managed) commandBind(turn, address, office);
+}
+
+/** Where nobody arbitrates, nothing is bound before it is known that nobody has it. */
+function begin(turn: Turn, address: string, problem: string | null, office: Office): void {
+  if (turn.draft.settings.kind === 'routed') return bind(turn, address, office);
+  if (!isInDoubt(turn, office)) probe(turn, address, problem, office);
 }
 
 function bind(turn: Turn, address: string, office: Office): void {
   if (isInDoubt(turn, office)) return;
-  const untilMs = lifetimeEndMs(turn.draft.settings, boundBaseMs(turn, office));
   // Too little of the tenure is left for the kernel to count; the next renewal brings more.
-  if (untilMs - turn.nowMs < LIFETIME_UNIT_MS) return;
-  turn.setAddress(address, { is: 'binding' });
-  turn.command({ type: 'bind', address, untilMs, notAfterMs: office.tenureEndMs });
+  if (remainingLifetimeMs(turn, office) < LIFETIME_UNIT_MS) return;
+  turn.setAddress(address, { is: 'binding', problem: problemOf(turn.address(address)) });
+  commandBind(turn, address, office);
+}
+
+function commandBind(turn: Turn, address: string, office: Office): void {
+  const { settings } = turn.draft;
+  turn.command({
+    type: 'bind',
+    address,
+    untilMs: lifetimeEndMs(settings, boundBaseMs(turn, office)),
+    openUntilMs: openUntilMs(settings, office.renewalSentAtMs),
+    notAfterMs: office.tenureEndMs,
+  });
+}
+
+/** What a bind would give an address now. */
+function remainingLifetimeMs(turn: Turn, office: Office): number {
+  return lifetimeEndMs(turn.draft.settings, boundBaseMs(turn, office)) - turn.nowMs;
 }
 
 /** Where nobody arbitrates, nothing is bound or refreshed while something speaks against this term (rule 4). */
@@ -114,17 +140,17 @@ function refuseForeign(turn: Turn, address: string, interfaceName: string): void
   failBind(turn, address, `it is configured on ${interfaceName} by somebody else: remove it there`);
 }
 
-function failBind(turn: Turn, address: string, problem: string): void {
-  const state = turn.address(address);
-  const isNews = state.is !== 'absent' || state.problem !== problem;
+function failBind(turn: Turn, address: string, problem: string, event: 'bind-failed' | 'conflict' = 'bind-failed'): void {
+  const isNews = problemOf(turn.address(address)) !== problem;
   turn.setAddress(address, { is: 'absent', problem, retryAtMs: turn.nowMs + BIND_RETRY_MS });
-  if (isNews) turn.incident('bind-failed', problem, address);
+  // Every answer of somebody else's is counted.
+  if (isNews || event === 'conflict') turn.incident(event, problem, address);
 }
 
 function enterBound(turn: Turn, address: string, managed: boolean): void {
   const isRouted = turn.draft.settings.kind === 'routed';
   const claim: Claim = isRouted ? { is: 'due', isFirst: true, failures: 0, atMs: turn.nowMs } : { is: 'not-needed' };
-  turn.setAddress(address, { is: 'bound', managed, problem: null, claim });
+  turn.setAddress(address, { is: 'bound', managed, problem: null, claim, announcing: isRouted ? null : announceFrom(turn.nowMs) });
 }
 
 /** Takes in what an unbind brought. */
@@ -138,6 +164,11 @@ export function onUnbindDone(turn: Turn, address: string, outcome: UnbindOutcome
   if (failures < UNBIND_TRIES) return turn.setAddress(address, { ...state, failures });
   turn.incident('address-left-behind', `${outcome.message}; the kernel removes it when its lifetime ends`, address);
   turn.setAddress(address, leftover(turn.nowMs + BIND_RETRY_MS));
+}
+
+/** Takes in what an announcement brought. */
+export function onAnnounceDone(turn: Turn, address: string, outcome: AnnounceOutcome): void {
+  if (outcome.is === 'failed') turn.incident('announce-failed', outcome.message, address);
 }
 
 /** Takes in where the provider routes an address. */
@@ -155,10 +186,42 @@ export function onOwnerRead(turn: Turn, address: string, attempt: number, owner:
  * recognises what an earlier agent left behind.
  */
 export function onLooked(turn: Turn, view: LinkView): void {
+  const before = turn.draft.link;
   turn.draft.link = view;
-  for (const [address, seen] of Object.entries(view.addresses)) {
-    if (turn.draft.addresses[address] !== undefined) onAddressSeen(turn, address, seen);
+  for (const address of turn.draft.settings.addresses) {
+    const state = turn.address(address);
+    const seen = view.addresses[address];
+    const rival = view.rivals[address];
+    if (state.is === 'probing') onProbed(turn, address, state, seen === undefined ? view.problem : null, rival);
+    else if (state.is === 'bound' && rival !== undefined) onRivalSeen(turn, address, rival);
+    else if (seen !== undefined) onAddressSeen(turn, address, seen);
+    if (hasCarrierChanged(before, view, address)) announceAnew(turn, address);
   }
+}
+
+/** Whether anybody else has the address is known now, or the time to say so is not over yet. */
+function onProbed(
+  turn: Turn,
+  address: string,
+  state: AddressState & { is: 'probing' },
+  problem: string | null,
+  rival: string | undefined,
+): void {
+  const { life } = turn.draft;
+  if (life.is !== 'holding') return;
+  if (problem !== null) return failBind(turn, address, problem);
+  if (rival !== undefined) {
+    return failBind(turn, address, `${rival} answers for it: find this machine and take the address off it`, 'conflict');
+  }
+  if (turn.nowMs < state.untilMs) return;
+  turn.setAddress(address, { is: 'absent', problem: state.problem, retryAtMs: turn.nowMs });
+  bind(turn, address, life.office);
+}
+
+/** What is behind the cable now may not have heard yet who has the address. */
+function announceAnew(turn: Turn, address: string): void {
+  const state = turn.address(address);
+  if (state.is === 'bound' && state.announcing !== null) turn.setAddress(address, { ...state, announcing: announceFrom(turn.nowMs) });
 }
 
 function onAddressSeen(turn: Turn, address: string, seen: AddressView): void {
@@ -173,19 +236,21 @@ function onAddressSeen(turn: Turn, address: string, seen: AddressView): void {
       if (life.is !== 'holding') return;
       if (seen.is === 'foreign' && settings.kind === 'l2') return refuseForeign(turn, address, seen.interfaceName);
       if (seen.is === 'foreign') return turn.setAddress(address, { ...state, managed: false, problem: null });
-      const untilMs = lifetimeEndMs(settings, boundBaseMs(turn, life.office));
+      const remainingMs = remainingLifetimeMs(turn, life.office);
       // With too little left to count in whole seconds, the lifetime that it has is as safe as a new one.
-      if (isInDoubt(turn, life.office) || untilMs - turn.nowMs < LIFETIME_UNIT_MS) return;
+      if (isInDoubt(turn, life.office) || remainingMs < LIFETIME_UNIT_MS) return;
       if (seen.is === 'absent' && state.problem === null)
         turn.incident('address-repaired', 'somebody removed it from the interface: bound again', address);
-      const isEnough = settings.kind === 'routed' && state.problem === null && isLongEnough(seen, untilMs - turn.nowMs);
-      if (!isEnough) turn.command({ type: 'bind', address, untilMs, notAfterMs: life.office.tenureEndMs });
+      if (seen.is === 'absent') announceAnew(turn, address);
+      const isEnough = settings.kind === 'routed' && state.problem === null && isLongEnough(seen, remainingMs);
+      if (!isEnough) commandBind(turn, address, life.office);
       return;
     }
     case 'leftover':
     case 'lingering':
     case 'held-over':
       return onRetainedSeen(turn, address, state, seen);
+    case 'probing':
     case 'binding':
     case 'unbinding':
       return;
@@ -212,17 +277,23 @@ export function allAddressesServe(turn: Turn): boolean {
 /** What keeps a serving holder's address off its interface, or null when all are there. */
 export function missingAddress(turn: Turn): string | null {
   for (const [address, state] of Object.entries(turn.draft.addresses)) {
-    const problem = state.is === 'absent' || state.is === 'bound' ? state.problem : null;
+    const problem = problemOf(state);
     const isThere = state.is === 'bound' && turn.draft.link?.addresses[address]?.is !== 'absent';
     if (problem !== null && !isThere) return `${address} cannot be bound: ${problem}`;
   }
   return null;
 }
 
+/** Why an address could not be bound or refreshed when that was tried last. */
+function problemOf(state: AddressState): string | null {
+  return 'problem' in state ? state.problem : null;
+}
+
 /** Why this holder's first claims cannot be made, or null while they still may be. */
 export function failedFirstClaim(turn: Turn): string | null {
   for (const [address, state] of Object.entries(turn.draft.addresses)) {
-    if (state.is === 'absent' && state.problem !== null) return `${address} cannot be bound: ${state.problem}`;
+    const problem = state.is === 'bound' ? null : problemOf(state);
+    if (problem !== null) return `${address} cannot be bound: ${problem}`;
     if (state.is !== 'bound' || (state.claim.is !== 'due' && state.claim.is !== 'claiming')) continue;
     if (state.claim.isFirst && state.claim.failures > 0) return `the provider does not route ${address} to this node`;
   }

@@ -48,9 +48,25 @@ export type Command =
   /** The watch has missed something that a read has shown: start it afresh. */
   | { readonly type: 'restart-watch' }
   | { readonly type: 'look' }
-  /** Bind or refresh, so that the kernel ends the address at `untilMs` if nobody renews it. Not done after `notAfterMs`. */
-  | { readonly type: 'bind'; readonly address: string; readonly untilMs: number; readonly notAfterMs: number }
-  | { readonly type: 'unbind'; readonly address: string }
+  /** L2: ask the segment who has the address, before it is bound. */
+  | { readonly type: 'probe'; readonly address: string; readonly notAfterMs: number }
+  /**
+   * Bind or refresh, so that the kernel ends the address at `untilMs` if nobody renews it, and open its fence, where there is
+   * one, until `openUntilMs`. Not done after `notAfterMs`.
+   */
+  | {
+      readonly type: 'bind';
+      readonly address: string;
+      readonly untilMs: number;
+      readonly openUntilMs: number | null;
+      readonly notAfterMs: number;
+    }
+  /** Close the fence and unbind. Until `tellUntilMs` clients may first be told that their connections are over; null: not at all. */
+  | { readonly type: 'unbind'; readonly address: string; readonly tellUntilMs: number | null }
+  /** L2: tell the segment who has the address. Not done after `notAfterMs`. */
+  | { readonly type: 'announce'; readonly address: string; readonly notAfterMs: number }
+  /** Nobody else uses what an earlier agent process has left of its fence: close it. */
+  | { readonly type: 'sweep' }
   | {
       readonly type: 'claim';
       readonly address: string;
@@ -95,6 +111,8 @@ export type Incident =
   | 'bound-elsewhere'
   | 'address-repaired'
   | 'address-left-behind'
+  | 'conflict'
+  | 'announce-failed'
   | 'stalled'
   | 'holding-over'
   | 'holdover-ended'

@@ -5,7 +5,7 @@
  * outside this folder, so the same rules run in production and in a simulator. Time passes before an input is taken in,
  * so an answer that arrives after a tenure has ended cannot revive it. Each change of role is reported exactly once.
  */
-import { advanceAddresses, onBindDone, onLooked, onOwnerRead, onUnbindDone } from './addresses.ts';
+import { advanceAddresses, onAnnounceDone, onBindDone, onLooked, onOwnerRead, onUnbindDone } from './addresses.ts';
 import { contend, onAskAnswered, onCandidateRead, onNotAcquired } from './candidate.ts';
 import { onClaimDone } from './claims.ts';
 import type { Command } from './command.ts';
@@ -80,6 +80,8 @@ function takeIn(turn: Turn, input: Input): void {
       turn.draft.provider = { ready: input.ready, reason: input.reason };
       return;
     case 'residence':
+      // What a dead predecessor has left of its fence is nobody's any more.
+      if (turn.draft.settings.kind === 'l2' && input.residence === 'alone' && !isAlone(turn.draft)) turn.command({ type: 'sweep' });
       turn.draft.residence = { is: input.residence, reason: input.reason };
       return;
     case 'looked':
@@ -88,6 +90,8 @@ function takeIn(turn: Turn, input: Input): void {
       return onBindDone(turn, input.address, input.outcome);
     case 'unbind-done':
       return onUnbindDone(turn, input.address, input.outcome);
+    case 'announce-done':
+      return onAnnounceDone(turn, input.address, input.outcome);
     case 'claim-done':
       return onClaimDone(turn, input.address, input.attempt, input.outcome);
     case 'owner-read':

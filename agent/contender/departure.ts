@@ -37,7 +37,7 @@ export function beginStepDown(turn: Turn, office: Office, reason: string, afterw
 /** Begins to give up a term that this contender may or may not have been granted. */
 export function leaveTerm(turn: Turn, term: Term, reason: string, afterwards: SteppingDown['afterwards']): void {
   const { draft, nowMs } = turn;
-  letGoOfAddresses(turn, nowMs);
+  letGoOfAddresses(turn, nowMs, draft.settings.kind === 'l2' && draft.life.is === 'holding' ? draft.life.office.tenureEndMs : null);
   turn.reason = reason;
   draft.life = {
     is: 'stepping-down',

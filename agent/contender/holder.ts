@@ -244,7 +244,7 @@ function loseOffice(turn: Turn, office: Office, reason: string, wasSilence = fal
     draft.request = null;
   }
   if (wasSilence && draft.settings.onApiLoss === 'hold') holdAddressesOver(turn);
-  letGoOfAddresses(turn, Math.min(turn.nowMs, office.tenureEndMs));
+  letGoOfAddresses(turn, Math.min(turn.nowMs, office.tenureEndMs), null);
   turn.reason = reason;
   draft.life = standby(turn.nowMs, 'read');
 }

@@ -67,6 +67,10 @@ export interface LinkView {
   /** The name of the interface chosen for each address; no entry where there is none. */
   readonly interfaces: Readonly<Record<string, string>>;
   readonly addresses: Readonly<Record<string, AddressView>>;
+  /** How often the carrier of the interface chosen for each address has come or gone; no entry where that does not matter. */
+  readonly carrierChanges: Readonly<Record<string, number>>;
+  /** The hardware address of somebody else who has said since the last look that an address is theirs (L2). */
+  readonly rivals: Readonly<Record<string, string>>;
 }
 
 /**
@@ -82,6 +86,8 @@ export type BindOutcome =
   /** Less than the kernel's shortest lifetime was left: the address is off the interface. */
   | { readonly is: 'too-late' }
   | { readonly is: 'failed'; readonly message: string };
+
+export type AnnounceOutcome = { readonly is: 'announced' } | { readonly is: 'failed'; readonly message: string };
 
 export type UnbindOutcome = { readonly is: 'unbound' } | { readonly is: 'failed'; readonly message: string };
 
@@ -99,6 +105,7 @@ export type Input = { readonly atMs: number } & (
   | { readonly type: 'looked'; readonly view: LinkView }
   | { readonly type: 'bind-done'; readonly address: string; readonly outcome: BindOutcome }
   | { readonly type: 'unbind-done'; readonly address: string; readonly outcome: UnbindOutcome }
+  | { readonly type: 'announce-done'; readonly address: string; readonly outcome: AnnounceOutcome }
   | { readonly type: 'claim-done'; readonly address: string; readonly attempt: number; readonly outcome: ClaimOutcome }
   | { readonly type: 'owner-read'; readonly address: string; readonly attempt: number; readonly owner: Owner }
   /** The process is asked to end: step down in order, then stop. */

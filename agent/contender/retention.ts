@@ -34,7 +34,7 @@ export function advanceRetained(turn: Turn, address: string, state: Retained): v
       // Where another agent lives on this node, or may, what is bound is not left over.
       if (!isAlone(turn.draft)) return;
       if (settings.kind === 'l2') {
-        if (!mayBeTakenOver(turn.draft) && turn.due(state.reading.readAtMs)) unbind(turn, address, 0);
+        if (!mayBeTakenOver(turn.draft) && turn.due(state.reading.readAtMs)) unbind(turn, address, 0, null);
         return;
       }
       if (provider?.ready === true) readOwner(turn, address);
@@ -71,7 +71,7 @@ export function onRetainedOwnerRead(turn: Turn, address: string, state: Retained
     const whom = owner.is === 'other' ? `to ${owner.name} now` : 'nowhere';
     switch (state.is) {
       case 'leftover':
-        return unbind(turn, address, 0);
+        return unbind(turn, address, 0, null);
       case 'held-over':
         return endHeldOver(turn, address, state, `the provider routes it ${whom}`);
       case 'lingering':
@@ -98,12 +98,12 @@ export function onRetainedSeen(turn: Turn, address: string, state: Retained, see
     case 'lingering':
       if (state.managed && seen.is === 'absent') {
         const { untilMs } = state;
-        turn.command({ type: 'bind', address, untilMs: untilMs + LIFETIME_UNIT_MS, notAfterMs: untilMs });
+        turn.command({ type: 'bind', address, untilMs: untilMs + LIFETIME_UNIT_MS, openUntilMs: null, notAfterMs: untilMs });
       }
       return;
     case 'held-over':
       if (!state.managed) return;
-      if (state.isOff && seen.is === 'ours') return turn.command({ type: 'unbind', address });
+      if (state.isOff && seen.is === 'ours') return turn.command({ type: 'unbind', address, tellUntilMs: null });
       if (!state.isOff && !isLongEnough(seen, lifetimeEndMs(turn.draft.settings, 0))) bindHeldOver(turn, address);
       return;
   }
@@ -155,7 +155,7 @@ function setAside(turn: Turn, address: string, why: string): void {
   if (state.is !== 'held-over' || state.isOff) return;
   turn.incident('set-aside', `taken off for now: ${why}`, address);
   turn.setAddress(address, { ...state, isOff: true, reading: { ...FIRST_READING, readAtMs: turn.nowMs } });
-  if (state.managed) turn.command({ type: 'unbind', address });
+  if (state.managed) turn.command({ type: 'unbind', address, tellUntilMs: null });
 }
 
 function putBack(turn: Turn, address: string, state: HeldOver): void {
@@ -167,7 +167,7 @@ function putBack(turn: Turn, address: string, state: HeldOver): void {
 function bindHeldOver(turn: Turn, address: string): void {
   const { settings } = turn.draft;
   const untilMs = lifetimeEndMs(settings, turn.nowMs);
-  turn.command({ type: 'bind', address, untilMs, notAfterMs: turn.nowMs + stallMs(settings) });
+  turn.command({ type: 'bind', address, untilMs, openUntilMs: null, notAfterMs: turn.nowMs + stallMs(settings) });
 }
 
 function endHeldOver(turn: Turn, address: string, state: HeldOver, why: string): void {
@@ -185,28 +185,31 @@ export function onStalled(turn: Turn): void {
   for (const address of turn.draft.settings.addresses) {
     const state = turn.address(address);
     if (state.is === 'held-over') setAside(turn, address, 'whether it is still routed here is not known after a standstill');
-    else if (turn.draft.settings.kind === 'l2' && state.is === 'bound') unbind(turn, address, 0);
+    else if (turn.draft.settings.kind === 'l2' && state.is === 'bound') unbind(turn, address, 0, null);
   }
 }
 
 /**
  * The office is over since `endedAtMs`: cancels every claim and lets go of every address, at once on L2, by lingering where
  * routed. Who notices late, after a freeze, has that much less left to linger. On L2 what an earlier process left and this
- * one could not bind goes, too, because nothing is released that is not seen unbound.
+ * one could not bind goes, too, because nothing is released that is not seen unbound. While the office is still there to be
+ * given up, until `tellUntilMs`, clients are told that their connections are over.
  */
-export function letGoOfAddresses(turn: Turn, endedAtMs: number): void {
+export function letGoOfAddresses(turn: Turn, endedAtMs: number, tellUntilMs: number | null): void {
   const { settings, link } = turn.draft;
   for (const address of settings.addresses) {
     const state = turn.address(address);
     const isSeenUnbound = ['absent', 'foreign'].includes(link?.addresses[address]?.is ?? 'unknown');
-    if (settings.kind === 'l2' && (state.is === 'absent' || state.is === 'leftover') && !isSeenUnbound) unbind(turn, address, 0);
+    if (settings.kind === 'l2' && ['absent', 'probing', 'leftover'].includes(state.is) && !isSeenUnbound) {
+      unbind(turn, address, 0, null);
+    }
     if (state.is !== 'bound' && state.is !== 'binding') continue;
     if (state.is === 'bound' && state.claim.is === 'claiming') {
       turn.command({ type: 'cancel-claim', address, attempt: state.claim.attempt });
     }
     const managed = state.is === 'binding' || state.managed;
     const next = lingering(turn, managed, endedAtMs);
-    if (next.untilMs <= turn.nowMs) takeOff(turn, address, managed);
+    if (next.untilMs <= turn.nowMs) takeOff(turn, address, managed, tellUntilMs);
     else turn.setAddress(address, next);
   }
 }
@@ -222,15 +225,15 @@ export function leftover(readAtMs: number): AddressState {
 }
 
 /** An administrator's own copy stays where it is. */
-function takeOff(turn: Turn, address: string, managed: boolean): void {
-  if (managed) unbind(turn, address, 0);
+function takeOff(turn: Turn, address: string, managed: boolean, tellUntilMs: number | null = null): void {
+  if (managed) unbind(turn, address, 0, tellUntilMs);
   else turn.setAddress(address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
 }
 
-/** Takes our own copy off the interface. */
-export function unbind(turn: Turn, address: string, failures: number): void {
+/** Takes our own copy off the interface, at L2 after its clients have been told, until `tellUntilMs`, that it is over. */
+export function unbind(turn: Turn, address: string, failures: number, tellUntilMs: number | null): void {
   turn.setAddress(address, { is: 'unbinding', failures, retryAtMs: turn.nowMs + UNBIND_RETRY_MS });
-  turn.command({ type: 'unbind', address });
+  turn.command({ type: 'unbind', address, tellUntilMs });
 }
 
 function readOwner(turn: Turn, address: string): void {

@@ -11,6 +11,9 @@ export const CLOCK_RATE_ERROR = 0.02;
 /** How long it may take from the decision to let go until the address is off the interface. */
 export const UNBIND_MS = 250;
 
+/** How long before another agent may start the fence closes by itself, beside what clocks may differ. */
+export const FENCE_MARGIN_MS = 50;
+
 /** How late the kernel may remove an address whose lifetime has ended: measured at up to 1.6 s, in whole seconds. */
 export const LIFETIME_LATENESS_MS = 1_600;
 
@@ -19,6 +22,9 @@ export const LIFETIME_UNIT_MS = 1_000;
 
 /** What a routed address's lifetime holds beyond the lease duration and the provider's worst move. */
 export const LIFETIME_MARGIN_MS = 5_000;
+
+/** Where a fence stands, the address's own lifetime only tidies up: so much longer than the lease duration it lasts. */
+const FENCED_LIFETIME_MARGIN_MS = 3_000;
 
 /** No single request to the Kubernetes API is waited for longer than this; the next one opens a new connection. */
 const REQUEST_TIMEOUT_MAX_MS = 600;
@@ -37,6 +43,8 @@ export interface ContenderSettings {
   /** The addresses that move together, as they are written everywhere: canonical text without a prefix length. */
   readonly addresses: readonly string[];
   readonly kind: AddressKind;
+  /** On L2: a fence lets an address answer only until an instant that is renewed with the tenure. False where routed. */
+  readonly isFenced: boolean;
   /** The provider's worst time for one move; bounds a linger and the lifetime of a routed address. 0 on L2. */
   readonly worstMoveMs: number;
   /** A first claim that is not confirmed within this lets another node try. */
@@ -59,9 +67,9 @@ export interface TimingProblem {
  * without a fence the shortest duration that whole-second address lifetimes allow. An empty list means safe.
  */
 export function timingProblems(
-  timings: Pick<ContenderSettings, 'leaseDurationMs' | 'renewDeadlineMs' | 'renewIntervalMs' | 'kind'>,
+  timings: Pick<ContenderSettings, 'leaseDurationMs' | 'renewDeadlineMs' | 'renewIntervalMs' | 'kind' | 'isFenced'>,
 ): TimingProblem[] {
-  const { leaseDurationMs, renewDeadlineMs, renewIntervalMs, kind } = timings;
+  const { leaseDurationMs, renewDeadlineMs, renewIntervalMs, kind, isFenced } = timings;
   const problems: TimingProblem[] = [];
   const longestDeadlineMs = Math.ceil(leaseDurationMs * (1 - CLOCK_RATE_ERROR) - UNBIND_MS) - 1;
   if (renewDeadlineMs > longestDeadlineMs) {
@@ -84,12 +92,12 @@ export function timingProblems(
     });
   }
   const shortestUnfencedMs = Math.floor((LIFETIME_UNIT_MS + LIFETIME_LATENESS_MS + UNBIND_MS) / (1 - CLOCK_RATE_ERROR)) + 1;
-  if (kind === 'l2' && leaseDurationMs < shortestUnfencedMs) {
+  if (kind === 'l2' && !isFenced && leaseDurationMs < shortestUnfencedMs) {
     problems.push({
       settings: ['leaseDurationMs'],
       message:
-        `a lease duration of ${leaseDurationMs}ms is too short where nothing but the kernel's address lifetime, which counts ` +
-        `whole seconds, stops a frozen agent: raise the duration to ${shortestUnfencedMs}ms`,
+        `a lease duration of ${leaseDurationMs}ms is too short where no packet filter but only the kernel's address lifetime, which ` +
+        `counts whole seconds, stops a frozen agent: raise the duration to ${shortestUnfencedMs}ms`,
     });
   }
   return problems;
@@ -110,7 +118,14 @@ export function requestTimeoutMs(settings: ContenderSettings): number {
 
 /** When the kernel must have ended a freshly renewed address by itself, given the send time of that renewal. */
 export function lifetimeEndMs(settings: ContenderSettings, renewalSentAtMs: number): number {
-  return settings.kind === 'routed'
-    ? renewalSentAtMs + settings.leaseDurationMs + settings.worstMoveMs + LIFETIME_MARGIN_MS
-    : renewalSentAtMs + settings.leaseDurationMs * (1 - CLOCK_RATE_ERROR) - LIFETIME_LATENESS_MS;
+  const { kind, isFenced, leaseDurationMs, worstMoveMs } = settings;
+  if (kind === 'routed') return renewalSentAtMs + leaseDurationMs + worstMoveMs + LIFETIME_MARGIN_MS;
+  if (isFenced) return renewalSentAtMs + leaseDurationMs + FENCED_LIFETIME_MARGIN_MS;
+  return renewalSentAtMs + leaseDurationMs * (1 - CLOCK_RATE_ERROR) - LIFETIME_LATENESS_MS;
+}
+
+/** Until when the fence may let an address answer, given the send time of the last good renewal; null where there is none. */
+export function openUntilMs(settings: ContenderSettings, renewalSentAtMs: number): number | null {
+  if (!settings.isFenced) return null;
+  return renewalSentAtMs + settings.leaseDurationMs * (1 - CLOCK_RATE_ERROR) - FENCE_MARGIN_MS;
 }

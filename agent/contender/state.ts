@@ -139,9 +139,19 @@ export type AddressState =
   | { readonly is: 'absent'; readonly problem: string | null; readonly retryAtMs: number }
   /** Bound by an earlier agent on this node; its kernel lifetime runs out by itself. */
   | { readonly is: 'leftover'; readonly reading: OwnerReading }
-  | { readonly is: 'binding' }
+  /** L2: whether anybody else has it is being asked, until an instant. */
+  | { readonly is: 'probing'; readonly untilMs: number; readonly problem: string | null }
+  /** `problem` is why it could not be bound before. */
+  | { readonly is: 'binding'; readonly problem: string | null }
   /** `managed` is false where an administrator's own copy is used; `problem` says why the last refresh failed. */
-  | { readonly is: 'bound'; readonly managed: boolean; readonly problem: string | null; readonly claim: Claim }
+  | {
+      readonly is: 'bound';
+      readonly managed: boolean;
+      readonly problem: string | null;
+      readonly claim: Claim;
+      /** Null where nothing is announced. */
+      readonly announcing: Announcing | null;
+    }
   /** Still bound after the term, for clients that the provider still sends here; nothing is written for it. */
   | { readonly is: 'lingering'; readonly managed: boolean; readonly untilMs: number; readonly reading: OwnerReading }
   /**
@@ -151,6 +161,15 @@ export type AddressState =
    */
   | { readonly is: 'held-over'; readonly managed: boolean; readonly isOff: boolean; readonly reading: OwnerReading }
   | { readonly is: 'unbinding'; readonly failures: number; readonly retryAtMs: number };
+
+/** Telling the segment who has an address: at once, soon again, and slowly for ever. */
+export interface Announcing {
+  readonly sinceMs: number;
+  /** How often it has been told. */
+  readonly count: number;
+  /** When it is told next. */
+  readonly atMs: number;
+}
 
 /** A repeated read of the owner, with growing pauses. */
 export interface OwnerReading {

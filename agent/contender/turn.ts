@@ -51,6 +51,11 @@ export class Turn {
     this.commands.push(command);
   }
 
+  /** Has the interface looked at, once however many want it. */
+  lookNow(): void {
+    if (!this.commands.some(({ type }) => type === 'look')) this.command({ type: 'look' });
+  }
+
   incident(event: Incident, message: string, address: string | null = null): void {
     this.command({ type: 'report', report: { kind: 'incident', event, message, address } });
   }

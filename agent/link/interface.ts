@@ -6,8 +6,8 @@
  */
 import { contains } from '../address.ts';
 import type { Address } from '../address.ts';
-import { AF_INET, AF_INET6 } from './netlink.ts';
-import type { AddressRow, DefaultRoute, LinkRow } from './netlink.ts';
+import { AF_INET, AF_INET6 } from './rtnetlink.ts';
+import type { AddressRow, DefaultRoute, LinkRow } from './rtnetlink.ts';
 
 /** What INTERFACE says. */
 export type InterfaceChoice =

@@ -8,7 +8,7 @@
  *
  * Needs Linux 5.18 for the mark in the address protocol number. From 4.18 on IPv4 works by its label alone, and IPv6 is
  * refused, because nothing would tell a leftover of ours from an address that somebody else configured.
- * It does not watch: what changes is seen by the next look.
+ * It does not watch: what changes is seen by the next look. Of a segment it knows nothing: that is in l2-link.ts.
  */
 import { addressText, contains } from '../address.ts';
 import type { Address } from '../address.ts';
@@ -17,6 +17,7 @@ import type { Link } from '../ports.ts';
 import { chooseInterface } from './interface.ts';
 import type { Chosen, InterfaceChoice } from './interface.ts';
 import { SystemError } from './libc.ts';
+import { encodeAttribute, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from './netlink.ts';
 import {
   addressHeader,
   AF_INET,
@@ -26,14 +27,10 @@ import {
   decodeDefaultRoutes,
   decodeLink,
   encodeAddress,
-  encodeAttribute,
   IFA_F_NODAD,
   IFA_F_NOPREFIXROUTE,
   IFA_LOCAL,
   linkRequestBody,
-  NLM_F_CREATE,
-  NLM_F_EXCL,
-  NLM_F_REPLACE,
   RT_SCOPE_HOST,
   RT_SCOPE_UNIVERSE,
   RTM_DELADDR,
@@ -41,9 +38,9 @@ import {
   RTM_GETLINK,
   RTM_GETROUTE,
   RTM_NEWADDR,
-} from './netlink.ts';
-import type { AddressRow, DefaultRoute, LinkRow } from './netlink.ts';
-import type { RouteSocket } from './route-socket.ts';
+} from './rtnetlink.ts';
+import type { AddressRow, DefaultRoute, LinkRow } from './rtnetlink.ts';
+import type { NetlinkSocket } from './netlink-socket.ts';
 
 /** The address protocol number (IFA_PROTO) of everything that Leasehold binds: 'L'. */
 export const OUR_PROTOCOL = 0x4c;
@@ -62,13 +59,16 @@ export interface KernelLinkOptions {
   readonly onNotice: (level: 'info' | 'warn', message: string) => void;
 }
 
+const NOTHING_SEEN = { interfaces: {}, addresses: {}, carrierChanges: {}, rivals: {} } as const;
+
 /** What keeps the link from working at all, found at start. */
 export class LinkUnusable extends Error {
   override readonly name = 'LinkUnusable';
 }
 
 export class KernelLink implements Link {
-  readonly #socket: RouteSocket;
+  readonly segment = null;
+  readonly #socket: NetlinkSocket;
   readonly #options: KernelLinkOptions;
   readonly #marksByProtocol: boolean;
   readonly #addresses: ReadonlyMap<string, Address>;
@@ -79,7 +79,7 @@ export class KernelLink implements Link {
   readonly #tidied = new Set<string>();
 
   /** Throws LinkUnusable where this kernel or this process cannot do what is needed. */
-  constructor(socket: RouteSocket, options: KernelLinkOptions) {
+  constructor(socket: NetlinkSocket, options: KernelLinkOptions) {
     this.#socket = socket;
     this.#options = options;
     this.#addresses = new Map(options.addresses.map((address) => [address.text, address]));
@@ -100,13 +100,20 @@ export class KernelLink implements Link {
           choices.flatMap(({ address, chosen }) => (chosen.is === 'chosen' ? [[address.text, chosen.link.name]] : [])),
         ),
         addresses: Object.fromEntries(this.#options.addresses.map((address) => [address.text, this.#view(address, rows)])),
+        carrierChanges: {},
+        rivals: {},
       };
     } catch (error) {
-      return { problem: `the kernel does not list its interfaces: ${explain(error, '')}`, isPresent: false, interfaces: {}, addresses: {} };
+      return { problem: `the kernel does not list its interfaces: ${explain(error, '')}`, isPresent: false, ...NOTHING_SEEN };
     }
   }
 
   bind(text: string, lifetimeMs: number): BindOutcome {
+    return this.bindUnlessEnough(text, lifetimeMs, Number.POSITIVE_INFINITY);
+  }
+
+  /** Binds or refreshes, and leaves a lifetime alone of which so much is left. */
+  bindUnlessEnough(text: string, lifetimeMs: number, enoughMs: number): BindOutcome {
     const address = this.#addresses.get(text);
     if (address === undefined) return { is: 'failed', message: `${text} is none of the configured addresses` };
     const lifetimeS = Math.min(VALID_MAX_S, Math.floor(lifetimeMs / 1_000));
@@ -116,7 +123,7 @@ export class KernelLink implements Link {
     }
     let interfaceName = '';
     try {
-      if (this.#tidied.has(text) && this.#refresh(address, lifetimeS)) return { is: 'bound' };
+      if (this.#tidied.has(text) && this.#refresh(address, lifetimeS, enoughMs)) return { is: 'bound' };
       const rows = this.#rows();
       const chosen = this.#choose(address, rows);
       if (chosen.is === 'problem') return { is: 'failed', message: chosen.problem };
@@ -137,19 +144,25 @@ export class KernelLink implements Link {
     }
   }
 
+  /** The interface chosen for an address, as it is now; null where there is none. */
+  interfaceOf(text: string): LinkRow | null {
+    const index = this.#chosen.get(text);
+    return index === undefined ? null : this.#link(index);
+  }
+
   close(): void {
     this.#socket.close();
   }
 
   /** The common case, which is to cost little however many interfaces there are: ours is where it belongs. */
-  #refresh(address: Address, lifetimeS: number): boolean {
+  #refresh(address: Address, lifetimeS: number, enoughMs: number): boolean {
     const index = this.#chosen.get(address.text);
     if (index === undefined) return false;
     const link = this.#link(index);
     if (link === null) return false;
     const row = this.#rows(address, index).find((each) => this.#isOurs(each) && addressText(each.bytes) === address.text);
     if (row === undefined) return false;
-    this.#set(link, { ...address, prefixLength: row.prefixLength }, lifetimeS, NLM_F_REPLACE);
+    if (row.validS * 1_000 < enoughMs) this.#set(link, { ...address, prefixLength: row.prefixLength }, lifetimeS, NLM_F_REPLACE);
     return true;
   }
 
@@ -158,7 +171,7 @@ export class KernelLink implements Link {
     // What an agent with another INTERFACE left behind would go on answering there.
     for (const row of copies) if (this.#isOurs(row) && row.interfaceIndex !== link.index) this.#remove(row);
     this.#tidied.add(address.text);
-    if (this.#refresh(address, lifetimeS)) return { is: 'bound' };
+    if (this.#refresh(address, lifetimeS, Number.POSITIVE_INFINITY)) return { is: 'bound' };
     const foreign = copies.find((row) => !this.#isOurs(row));
     if (foreign !== undefined) return { is: 'foreign', interfaceName: this.#nameOf(foreign.interfaceIndex) };
     try {

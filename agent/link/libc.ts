@@ -1,5 +1,5 @@
 /**
- * The few calls into the C library that Node has no words for: netlink sockets, who is at the other end of a Unix
+ * The few calls into the C library that Node has no words for: netlink and packet sockets, who is at the other end of a Unix
  * socket, CLOCK_BOOTTIME, and an end that waits for nothing.
  *
  * Guarantees: each function is one or two system calls and returns at once; `receive` and `canWrite` wait for at most a tenth
@@ -12,14 +12,17 @@ import { getSystemErrorName } from 'node:util';
 // Values from <linux/socket.h>, <linux/netlink.h> and <linux/time.h>; the same on every architecture that Node runs on.
 const AF_UNIX = 1;
 const AF_NETLINK = 16;
+const AF_PACKET = 17;
 const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
 const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
-const NETLINK_ROUTE = 0;
+const NETLINK_PROTOCOLS = { route: 0, 'socket-diag': 4, netfilter: 12 } as const;
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 const SO_RCVTIMEO = 20;
+const SO_ATTACH_FILTER = 26;
 const SOL_NETLINK = 270;
 const NETLINK_GET_STRICT_CHK = 12;
 const CLOCK_BOOTTIME = 7;
@@ -43,6 +46,30 @@ const getsockopt = libc.func('int getsockopt(int, int, int, void *, void *)') as
   value: Buffer,
   length: Buffer,
 ) => number;
+const setFilter = libc.func('setsockopt', 'int', [
+  'int',
+  'int',
+  'int',
+  koffi.pointer(koffi.struct('sock_fprog', { length: 'uint16', instructions: 'void *' })),
+  'uint32_t',
+]) as (fd: number, level: number, name: number, value: { length: number; instructions: Buffer }, length: number) => number;
+const bind = libc.func('int bind(int, const void *, uint32_t)') as (fd: number, address: Buffer, length: number) => number;
+const sendto = libc.func('long sendto(int, const void *, size_t, int, const void *, uint32_t)') as (
+  fd: number,
+  data: Buffer,
+  length: number,
+  flags: number,
+  address: Buffer,
+  addressLength: number,
+) => number;
+const recvfrom = libc.func('long recvfrom(int, void *, size_t, int, void *, void *)') as (
+  fd: number,
+  data: Buffer,
+  length: number,
+  flags: number,
+  address: Buffer,
+  addressLength: Buffer,
+) => number;
 const connect = libc.func('int connect(int, const void *, uint32_t)') as (fd: number, address: Buffer, length: number) => number;
 const send = libc.func('long send(int, const void *, size_t, int)') as (fd: number, data: Buffer, length: number, flags: number) => number;
 const recv = libc.func('long recv(int, void *, size_t, int)') as (fd: number, data: Buffer, length: number, flags: number) => number;
@@ -64,9 +91,12 @@ export class SystemError extends Error {
   }
 }
 
-/** Opens a socket for rtnetlink in the network namespace of the calling thread. Throws SystemError. */
-export function openRouteSocket(): number {
-  const fd = checked('socket', socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+/** The parts of the kernel that are spoken to over netlink: addresses and links, sockets of others, the packet filter. */
+export type NetlinkProtocol = keyof typeof NETLINK_PROTOCOLS;
+
+/** Opens a netlink socket in the network namespace of the calling thread. Throws SystemError. */
+export function openNetlinkSocket(protocol: NetlinkProtocol): number {
+  const fd = checked('socket', socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_PROTOCOLS[protocol]));
   const timeout = Buffer.alloc(16);
   timeout.writeBigInt64LE(BigInt(RECEIVE_TIMEOUT_US), 8);
   checked('setsockopt', setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, timeout, timeout.length));
@@ -85,6 +115,81 @@ export function sendTo(fd: number, data: Buffer): void {
 /** Receives one datagram into `into` and returns its length. Throws SystemError, EAGAIN when nothing came in time. */
 export function receive(fd: number, into: Buffer): number {
   return checked('recv', recv(fd, into, into.length, 0));
+}
+
+/** What the kernel says of a frame beside its contents (struct sockaddr_ll, packet(7)). */
+export interface FrameAddress {
+  readonly interfaceIndex: number;
+  /** Of the payload, such as 0x0806 for ARP. */
+  readonly protocol: number;
+  /** Of whoever sent it, or is to get it. */
+  readonly mac: Buffer;
+}
+
+/** One instruction of a socket filter (struct sock_filter, <linux/filter.h>). */
+export type FilterInstruction = readonly [code: number, jumpIfTrue: number, jumpIfFalse: number, operand: number];
+
+/**
+ * Opens a socket for the payloads of frames of one protocol on every interface that pass a filter. Throws SystemError, EPERM
+ * without the capability NET_RAW.
+ */
+export function openPacketSocket(protocol: number, filter: readonly FilterInstruction[]): number {
+  // Without a protocol nothing arrives until the filter is there.
+  const fd = checked('socket', socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const instructions = Buffer.alloc(filter.length * 8);
+  filter.forEach(([code, jumpIfTrue, jumpIfFalse, operand], index) => {
+    instructions.writeUInt16LE(code, index * 8);
+    instructions.writeUInt8(jumpIfTrue, index * 8 + 2);
+    instructions.writeUInt8(jumpIfFalse, index * 8 + 3);
+    instructions.writeUInt32LE(operand, index * 8 + 4);
+  });
+  try {
+    checked('setsockopt', setFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, { length: filter.length, instructions }, 16));
+    const address = frameAddress({ interfaceIndex: 0, protocol, mac: Buffer.alloc(0) });
+    checked('bind', bind(fd, address, address.length));
+    return fd;
+  } catch (error) {
+    closeSocket(fd);
+    throw error;
+  }
+}
+
+/** Sends the payload of one frame. Throws SystemError, ENETDOWN where the interface is down. */
+export function sendFrame(fd: number, to: FrameAddress, payload: Buffer): void {
+  const address = frameAddress(to);
+  checked('sendto', sendto(fd, payload, payload.length, 0, address, address.length));
+}
+
+/** The next frame to this machine or to everybody, or null when there is none. Its payload goes into `into`. Throws SystemError. */
+export function receiveFrame(fd: number, into: Buffer): { readonly length: number; readonly from: FrameAddress } | null {
+  const address = Buffer.alloc(SOCKADDR_LL_LENGTH);
+  const addressLength = Buffer.alloc(4);
+  for (;;) {
+    addressLength.writeUInt32LE(address.length);
+    const length = recvfrom(fd, into, into.length, 0, address, addressLength);
+    if (length < 0) {
+      const error = new SystemError('recvfrom', koffi.errno());
+      if (error.code === 'EAGAIN') return null;
+      throw error;
+    }
+    if (address.readUInt8(10) === PACKET_OTHERHOST) continue;
+    const mac = Buffer.from(address.subarray(12, 12 + Math.min(8, address.readUInt8(11))));
+    return { length, from: { interfaceIndex: address.readInt32LE(4), protocol: address.readUInt16BE(2), mac } };
+  }
+}
+
+const SOCKADDR_LL_LENGTH = 20;
+/** Only overheard: its receiver is somebody else. */
+const PACKET_OTHERHOST = 3;
+
+function frameAddress({ interfaceIndex, protocol, mac }: FrameAddress): Buffer {
+  const address = Buffer.alloc(SOCKADDR_LL_LENGTH);
+  address.writeUInt16LE(AF_PACKET, 0);
+  address.writeUInt16BE(protocol, 2);
+  address.writeInt32LE(interfaceIndex, 4);
+  address.writeUInt8(mac.length, 11);
+  mac.copy(address, 12);
+  return address;
 }
 
 export function closeSocket(fd: number): void {

@@ -35,6 +35,8 @@ const LEVELS: { readonly [Name in Incident]: 'info' | 'warn' | 'error' } = {
   'bound-elsewhere': 'warn',
   'address-repaired': 'warn',
   'address-left-behind': 'warn',
+  conflict: 'error',
+  'announce-failed': 'error',
   stalled: 'warn',
   'holding-over': 'warn',
   'holdover-ended': 'warn',
@@ -53,6 +55,8 @@ const LEVELS: { readonly [Name in Incident]: 'info' | 'warn' | 'error' } = {
 /** What a lasting fault would report again and again; everything else is news each time. */
 const REPEATING: readonly Incident[] = [
   'bind-failed',
+  'conflict',
+  'announce-failed',
   'claim-failed',
   'owner-drifted',
   'owner-unknown',

@@ -85,6 +85,8 @@ function describe(state: AddressState | undefined, isAlone: boolean): string {
         : `bound${state.managed ? '' : ' by somebody else'}, ${state.claim.is === 'due' ? 'claim due' : state.claim.is}`;
     case 'absent':
       return state.problem === null ? 'not bound' : `not bound: ${state.problem}`;
+    case 'probing':
+      return state.problem === null ? 'asking whether anybody else has it' : `not bound: ${state.problem}`;
     case 'leftover':
       return isAlone ? 'left over from an earlier agent' : 'bound by another agent of this node, or left over from one';
     case 'held-over':

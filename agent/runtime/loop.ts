@@ -8,7 +8,7 @@ import { asError, withDeadline } from '../clock.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Command, LeaseCommand } from '../contender/command.ts';
 import { step } from '../contender/contender.ts';
-import type { Input, LeaseTrouble } from '../contender/input.ts';
+import type { BindOutcome, Input, LeaseTrouble } from '../contender/input.ts';
 import { mayWriteToProvider, newContender } from '../contender/state.ts';
 import type { Contender } from '../contender/state.ts';
 import type { ContenderSettings } from '../contender/settings.ts';
@@ -114,13 +114,22 @@ export class ContenderLoop {
         return watch.restart();
       case 'look':
         return this.post({ type: 'looked', view: link.look() });
-      case 'bind': {
-        const nowMs = this.#ports.clock.nowMs();
-        const outcome = nowMs < command.notAfterMs ? link.bind(command.address, command.untilMs - nowMs) : ({ is: 'too-late' } as const);
-        return this.post({ type: 'bind-done', address: command.address, outcome });
+      case 'probe':
+        if (this.#ports.clock.nowMs() < command.notAfterMs) link.segment?.probe(command.address);
+        return;
+      case 'bind':
+        return this.post({ type: 'bind-done', address: command.address, outcome: this.#bind(command) });
+      case 'unbind': {
+        const tellsClients = command.tellUntilMs !== null && this.#ports.clock.nowMs() < command.tellUntilMs;
+        return this.post({ type: 'unbind-done', address: command.address, outcome: link.unbind(command.address, tellsClients) });
       }
-      case 'unbind':
-        return this.post({ type: 'unbind-done', address: command.address, outcome: link.unbind(command.address) });
+      case 'announce': {
+        const mayStill = (): boolean => this.#ports.clock.nowMs() < command.notAfterMs;
+        const outcome = link.segment?.announce(command.address, mayStill) ?? { is: 'announced' };
+        return this.post({ type: 'announce-done', address: command.address, outcome });
+      }
+      case 'sweep':
+        return link.segment?.sweep();
       case 'claim':
         return this.#run(this.#claim(command));
       case 'cancel-claim':
@@ -133,6 +142,12 @@ export class ContenderLoop {
         this.#onStopped();
         return;
     }
+  }
+
+  #bind({ address, untilMs, openUntilMs, notAfterMs }: Command & { type: 'bind' }): BindOutcome {
+    const nowMs = this.#ports.clock.nowMs();
+    if (nowMs >= notAfterMs) return { is: 'too-late' };
+    return this.#ports.link.bind(address, untilMs - nowMs, openUntilMs === null ? null : openUntilMs - nowMs);
   }
 
   /** Work that goes on beside the loop. It handles every failure of the world itself, so what it throws is a defect. */

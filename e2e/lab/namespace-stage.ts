@@ -10,8 +10,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { addressText } from '../../agent/address.ts';
 import { nodeOfIdentity } from '../../agent/contender/lease.ts';
-import { decodeAddress, RTM_GETADDR } from '../../agent/link/netlink.ts';
-import { openDatagrams, RouteSocket } from '../../agent/link/route-socket.ts';
+import { decodeAddress, RTM_GETADDR } from '../../agent/link/rtnetlink.ts';
+import { openDatagrams, NetlinkSocket } from '../../agent/link/netlink-socket.ts';
 import { HcloudStandIn } from '../../test/support/hcloud-api.ts';
 import { inNamespace } from '../../test/support/inside-namespace.ts';
 import { AgentProcess, entryPoint } from '../../test/support/agent-process.ts';
@@ -59,7 +59,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   readonly #options: LabOptions;
   readonly #agents = new Map<string, AgentProcess>();
   readonly #services = new Map<string, ChildProcess>();
-  readonly #sockets = new Map<string, RouteSocket>();
+  readonly #sockets = new Map<string, NetlinkSocket>();
   readonly #sampler: NodeJS.Timeout;
   /** Nodes that cannot ask the provider. */
   readonly #isolated = new Set<string>();
@@ -79,7 +79,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     for (const { name } of PLACES)
       this.#sockets.set(
         name,
-        inNamespace(name, () => new RouteSocket(openDatagrams())),
+        inNamespace(name, () => new NetlinkSocket(openDatagrams())),
       );
     this.#sampler = setInterval(() => this.#look(), options.sampleMs ?? SAMPLE_MS);
   }
@@ -302,7 +302,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   #environmentOf(node: string): Record<string, string> {
     const provider: Record<string, string> =
       this.topology === 'l2'
-        ? { PROVIDER: 'none' }
+        ? { PROVIDER: 'l2' }
         : {
             PROVIDER: 'hcloud-floating-ip',
             HCLOUD_TOKEN: 'hcloud-token',

@@ -98,7 +98,7 @@ describe('an agent', needsNamespaces(), () => {
     });
 
     test('where nothing lingers it is gone at once when asked', async () => {
-      const agent = world.start(bundle, { PROVIDER: 'none' });
+      const agent = world.start(bundle, { PROVIDER: 'l2' });
       await untilRole('serving');
       agent.signal('SIGINT');
       assert.equal(await agent.ended, 0);
@@ -135,7 +135,7 @@ describe('an agent', needsNamespaces(), () => {
         await untilRole('leaving');
         agent.signal('SIGTERM');
         assert.equal(await agent.ended, 143);
-        const another = world.start(bundle, { PROVIDER: 'none' }, fd);
+        const another = world.start(bundle, { PROVIDER: 'l2' }, fd);
         await untilRole('serving');
         another.signal('SIGTERM');
         assert.equal(await another.ended, 0);
@@ -424,7 +424,7 @@ describe('an agent', needsNamespaces(), () => {
       );
     });
 
-    for (const PROVIDER of ['hcloud-floating-ip', 'none']) {
+    for (const PROVIDER of ['hcloud-floating-ip', 'l2']) {
       test(`a second agent on one node waits, says so and touches nothing, until the first has ended (${PROVIDER})`, async () => {
         const first = await served({ PROVIDER });
         const second = world.start(bundle, { PROVIDER, NODE_NAME: 'node-b', LISTEN: '127.0.0.1:9999' });

@@ -117,7 +117,7 @@ describe('settings', () => {
     for (const text of [
       JSON.stringify(settings),
       inspect(settings, { depth: 9 }),
-      String(settings.provider.name === 'none' ? '' : settings.provider.token),
+      String(settings.provider.name === 'l2' ? '' : settings.provider.token),
     ]) {
       assert.doesNotMatch(text, /very-secret/);
     }
@@ -144,7 +144,7 @@ describe('what is wrong with settings', () => {
       'PROVIDER="aws"',
     ]);
     assert.ok(found.includes('LEASE_DURATION="3 seconds" is not accepted: write a duration from 1ms to 1440m, such as 500ms, 3s or 1m'));
-    assert.ok(found.includes('PROVIDER="aws" is not accepted: write hcloud-floating-ip or none'));
+    assert.ok(found.includes('PROVIDER="aws" is not accepted: write hcloud-floating-ip or l2'));
   });
 
   /** A value that is refused, for every setting that can refuse one. */
@@ -231,7 +231,7 @@ describe('what is wrong with settings', () => {
       problems({ ...WORKING, HCLOUD_TOKEN: undefined })[0] ?? '',
       /^HCLOUD_TOKEN is not set: .* or name a file in HCLOUD_TOKEN_FILE$/,
     );
-    assert.deepEqual(problems({ ...WORKING, HCLOUD_TOKEN: undefined, PROVIDER: 'none' }), []);
+    assert.deepEqual(problems({ ...WORKING, HCLOUD_TOKEN: undefined, PROVIDER: 'l2' }), []);
   });
 
   test('timings that are not safe together, with the numbers to change', () => {
@@ -243,7 +243,7 @@ describe('what is wrong with settings', () => {
     assert.match(problems({ ...WORKING, RENEW_INTERVAL: '1500ms' })[0] ?? '', /RENEW_INTERVAL=1500ms/);
     const fast = { LEASE_DURATION: '600ms', RENEW_DEADLINE: '300ms', RENEW_INTERVAL: '100ms' };
     assert.deepEqual(problems({ ...WORKING, ...fast }), []);
-    assert.match(problems({ ...WORKING, ...fast, PROVIDER: 'none' })[0] ?? '', /raise the duration to 2909ms/);
+    assert.deepEqual(problems({ ...WORKING, ...fast, HCLOUD_TOKEN: undefined, PROVIDER: 'l2' }), []);
   });
 
   test('a secret’s file that is missing, empty or named beside the secret itself', () => {

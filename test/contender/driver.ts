@@ -23,6 +23,7 @@ export const SETTINGS: ContenderSettings = {
   renewIntervalMs: 500,
   addresses: [ADDRESS],
   kind: 'routed',
+  isFenced: false,
   worstMoveMs: 30_000,
   claimTimeoutMs: 30_000,
   verifyIntervalMs: 30_000,
@@ -167,7 +168,10 @@ export class Driver {
 
   looked(view: Partial<LinkView> = {}): this {
     const addresses = Object.fromEntries(this.contender.settings.addresses.map((address) => [address, { is: 'absent' as const }]));
-    return this.give({ type: 'looked', view: { problem: null, isPresent: true, interfaces: {}, addresses, ...view } });
+    return this.give({
+      type: 'looked',
+      view: { problem: null, isPresent: true, interfaces: {}, addresses, carrierChanges: {}, rivals: {}, ...view },
+    });
   }
 
   /** A look that shows every address bound by us, with a long life before it. */
@@ -253,9 +257,14 @@ export class Driver {
     return this.standBy(released()).succeed('acquire', { acquireTime: 'time-0' });
   }
 
+  /** Nobody on the segment has said that an address is theirs by the time that it may be bound. */
+  probed(): this {
+    return this.contender.settings.kind === 'l2' ? this.pass(25).looked() : this;
+  }
+
   /** Holds the Lease with every address bound and confirmed. */
   serve(): this {
-    this.acquire();
+    this.acquire().probed();
     for (const address of this.contender.settings.addresses) this.bound(address);
     if (this.contender.settings.kind === 'routed') for (const address of this.contender.settings.addresses) this.claimed(address);
     assert.equal(this.role, 'serving');

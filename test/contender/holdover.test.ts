@@ -287,7 +287,10 @@ describe('a loop that has stood still for longer than lies between one tenure an
     assert.deepEqual(driver.types().slice(0, 2), ['unbind', 'read']);
     driver.unbound();
     assert.deepEqual(driver.all('bind'), []);
-    driver.answerRead(driver.contender.observation?.sight ?? 'absent').succeed('renew');
+    driver
+      .answerRead(driver.contender.observation?.sight ?? 'absent')
+      .succeed('renew')
+      .probed();
     assert.equal(driver.all('bind').length, 1);
   });
 
@@ -313,7 +316,7 @@ test('on L2 nothing is bound again while a standstill has not been looked into, 
   const driver = new Driver({ kind: 'l2', worstMoveMs: 0, leaseDurationMs: 10_000, renewDeadlineMs: 8_000 }).serve();
   driver.freeze(3_000).give({ type: 'tick' }).unbound();
   assert.deepEqual(driver.all('bind'), []);
-  driver.answerRead(driver.contender.observation?.sight ?? 'absent');
+  driver.answerRead(driver.contender.observation?.sight ?? 'absent').probed();
   assert.equal(driver.all('bind').length, 1);
 });
 

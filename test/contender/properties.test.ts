@@ -118,7 +118,11 @@ function inputOf(event: Event, contender: Contender, issued: readonly Command[],
           : event.view === 'foreign'
             ? ({ is: 'foreign', interfaceName: 'lo' } as const)
             : ({ is: 'absent' } as const);
-      return { type: 'looked', view: { problem: null, isPresent: true, interfaces: {}, addresses: { [ADDRESS]: view } }, atMs };
+      return {
+        type: 'looked',
+        view: { problem: null, isPresent: true, interfaces: {}, addresses: { [ADDRESS]: view }, carrierChanges: {}, rivals: {} },
+        atMs,
+      };
     }
     case 'bind-done':
       return {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { timingProblems } from '../../agent/contender/settings.ts';
 
-const SAFE = { leaseDurationMs: 3_000, renewDeadlineMs: 2_000, renewIntervalMs: 500, kind: 'routed' } as const;
+const SAFE = { leaseDurationMs: 3_000, renewDeadlineMs: 2_000, renewIntervalMs: 500, kind: 'routed', isFenced: false } as const;
 
 describe('timings', () => {
   test('the defaults are safe, routed and on L2', () => {
@@ -23,10 +23,11 @@ describe('timings', () => {
     assert.match(problem?.message ?? '', /lower the interval to 1000ms or raise the deadline to 2002ms/);
   });
 
-  test('sub-second timings are possible where a provider routes, and not where only whole-second lifetimes stop a frozen agent', () => {
+  test('sub-second timings are possible behind a fence and where a provider routes, and not where only whole-second lifetimes stop a frozen agent', () => {
     const fast = { leaseDurationMs: 600, renewDeadlineMs: 300, renewIntervalMs: 100 };
-    assert.deepEqual(timingProblems({ ...fast, kind: 'routed' }), []);
-    const [problem] = timingProblems({ ...fast, kind: 'l2' });
+    assert.deepEqual(timingProblems({ ...SAFE, ...fast }), []);
+    assert.deepEqual(timingProblems({ ...SAFE, ...fast, kind: 'l2', isFenced: true }), []);
+    const [problem] = timingProblems({ ...SAFE, ...fast, kind: 'l2' });
     assert.match(problem?.message ?? '', /raise the duration to 2909ms/);
     assert.deepEqual(timingProblems({ ...SAFE, leaseDurationMs: 2_909, kind: 'l2' }), []);
   });

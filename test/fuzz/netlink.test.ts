@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { addressText, parseAddress } from '../../agent/address.ts';
 import { KernelLink, LinkUnusable, OUR_PROTOCOL } from '../../agent/link/kernel-link.ts';
 import { SystemError } from '../../agent/link/libc.ts';
+import { decodeMessages, encodeAttribute, encodeMessage } from '../../agent/link/netlink.ts';
 import {
   addressHeader,
   AF_INET,
@@ -11,10 +12,7 @@ import {
   decodeAddress,
   decodeDefaultRoutes,
   decodeLink,
-  decodeMessages,
   encodeAddress,
-  encodeAttribute,
-  encodeMessage,
   linkRequestBody,
   RTM_GETADDR,
   RTM_GETLINK,
@@ -22,9 +20,9 @@ import {
   RTM_NEWADDR,
   RTM_NEWLINK,
   RTM_NEWROUTE,
-} from '../../agent/link/netlink.ts';
-import { openDatagrams, RouteSocket } from '../../agent/link/route-socket.ts';
-import type { Datagrams } from '../../agent/link/route-socket.ts';
+} from '../../agent/link/rtnetlink.ts';
+import { openDatagrams, NetlinkSocket } from '../../agent/link/netlink-socket.ts';
+import type { Datagrams } from '../../agent/link/netlink-socket.ts';
 import { fuzz } from './cases.ts';
 
 const NLMSG_ERROR = 2;
@@ -52,7 +50,7 @@ function capture(type: number, body: Buffer): Buffer[] {
     captured.push(datagram);
     return datagram;
   };
-  new RouteSocket({ ...datagrams, receive }).dump(type, body);
+  new NetlinkSocket({ ...datagrams, receive }).dump(type, body);
   datagrams.close();
   return captured;
 }
@@ -288,7 +286,7 @@ describe('whatever the kernel answers', () => {
 
   test('an address that the kernel refuses, for whatever reason, does not count as bound', async (context) => {
     const property = fc.property(fc.oneof(fc.integer({ min: 2, max: 133 }), fc.integer({ min: 134, max: 0x7fffffff })), (errno) => {
-      const link = new KernelLink(new RouteSocket(new RefusingKernel(errno)), { ...OPTIONS, choice: { is: 'name', name: 'lo' } });
+      const link = new KernelLink(new NetlinkSocket(new RefusingKernel(errno)), { ...OPTIONS, choice: { is: 'name', name: 'lo' } });
       const EEXIST = 17;
       assert.equal(link.bind(IP, 10_000).is, errno === EEXIST ? 'foreign' : 'failed');
     });
@@ -299,7 +297,7 @@ describe('whatever the kernel answers', () => {
 /** A link on such a kernel, or null where it says that it cannot be used. */
 function openLink(kernel: FuzzedKernel): KernelLink | null {
   try {
-    return new KernelLink(new RouteSocket(kernel), { ...OPTIONS, choice: { is: 'auto' } });
+    return new KernelLink(new NetlinkSocket(kernel), { ...OPTIONS, choice: { is: 'auto' } });
   } catch (error) {
     assert.ok(error instanceof LinkUnusable, String(error));
     return null;

@@ -10,7 +10,7 @@ import { fuzz } from './cases.ts';
 const SECRET = 'sEcReT-tOkEn';
 const USABLE = {
   ADDRESSES: '203.0.113.10,2001:db8::10',
-  PROVIDER: 'none',
+  PROVIDER: 'l2',
   KUBECONFIG: '/etc/kubeconfig',
   LEASE_DURATION: '5s',
 };

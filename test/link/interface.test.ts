@@ -5,11 +5,22 @@ import type { Address } from '../../agent/address.ts';
 import { parseInterfaceChoice } from '../../agent/config/interface-choice.ts';
 import { chooseInterface } from '../../agent/link/interface.ts';
 import type { Surroundings } from '../../agent/link/interface.ts';
-import { AF_INET, AF_INET6 } from '../../agent/link/netlink.ts';
-import type { AddressRow, LinkRow } from '../../agent/link/netlink.ts';
+import { AF_INET, AF_INET6 } from '../../agent/link/rtnetlink.ts';
+import type { AddressRow, LinkRow } from '../../agent/link/rtnetlink.ts';
 
 function link(index: number, name: string, mac = '00:00:00:00:00:00'): LinkRow {
-  return { index, name, mac, isUp: true, hasCarrier: true, isLoopback: name === 'lo', hasIpv6: true };
+  return {
+    index,
+    name,
+    mac,
+    isUp: true,
+    hasCarrier: true,
+    isLoopback: name === 'lo',
+    hasIpv6: true,
+    forwardsIpv6: false,
+    hasArp: true,
+    carrierChanges: 0,
+  };
 }
 
 function row(interfaceIndex: number, text: string): AddressRow {

@@ -3,8 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { LinkUnusable } from '../../agent/link/kernel-link.ts';
 import { OUR_PROTOCOL } from '../../agent/link/kernel-link.ts';
-import { encodeAddress, NLM_F_CREATE, RTM_NEWADDR } from '../../agent/link/netlink.ts';
-import { openDatagrams, RouteSocket } from '../../agent/link/route-socket.ts';
+import { NLM_F_CREATE } from '../../agent/link/netlink.ts';
+import { encodeAddress, RTM_NEWADDR } from '../../agent/link/rtnetlink.ts';
+import { openDatagrams, NetlinkSocket } from '../../agent/link/netlink-socket.ts';
 import { inNamespace } from '../support/inside-namespace.ts';
 import { NamespaceNode } from '../support/namespace-lab.ts';
 import { needsNamespaces } from '../support/namespace-test.ts';
@@ -121,7 +122,11 @@ describe('an address in the kernel', needsNamespaces(), () => {
     node.link([IP], { choice: { is: 'name', name: 'eth1' } }).bind(IP, 60_000);
     const [there] = node.rows(IP);
     node.link([IP]).bind(IP, 60_000);
-    inNamespace(node.name, () => new RouteSocket(openDatagrams())).change(RTM_NEWADDR, NLM_F_CREATE, encodeAddress(there ?? assert.fail()));
+    inNamespace(node.name, () => new NetlinkSocket(openDatagrams())).change(
+      RTM_NEWADDR,
+      NLM_F_CREATE,
+      encodeAddress(there ?? assert.fail()),
+    );
     assert.equal(node.rows(IP).length, 2);
     const next = node.link([IP]);
     next.look();
@@ -270,9 +275,9 @@ describe('at start', needsNamespaces(), () => {
   test('a process that may not change addresses is told which capability it lacks', () => {
     const script = `
       const { KernelLink } = await import(${JSON.stringify(new URL('../../agent/link/kernel-link.ts', import.meta.url).href)});
-      const { RouteSocket, openDatagrams } = await import(${JSON.stringify(new URL('../../agent/link/route-socket.ts', import.meta.url).href)});
+      const { NetlinkSocket, openDatagrams } = await import(${JSON.stringify(new URL('../../agent/link/netlink-socket.ts', import.meta.url).href)});
       try {
-        new KernelLink(new RouteSocket(openDatagrams()), { addresses: [], choice: { is: 'auto' }, kernelRelease: '6.1.0', onNotice: () => {} });
+        new KernelLink(new NetlinkSocket(openDatagrams()), { addresses: [], choice: { is: 'auto' }, kernelRelease: '6.1.0', onNotice: () => {} });
         console.log('no objection');
       } catch (error) {
         console.log(error.name + ': ' + error.message);

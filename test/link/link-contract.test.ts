@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { parseAddress } from '../../agent/address.ts';
 import type { AddressView } from '../../agent/contender/input.ts';
 import { KernelLink } from '../../agent/link/kernel-link.ts';
-import { RouteSocket } from '../../agent/link/route-socket.ts';
+import { NetlinkSocket } from '../../agent/link/netlink-socket.ts';
 import type { Link } from '../../agent/ports.ts';
 import { eventually } from '../support/eventually.ts';
 import { MemoryLink, MemoryNode } from '../support/memory-link.ts';
@@ -59,7 +59,7 @@ function inAModelledKernel(): Ground {
   const time = new VirtualTime();
   const { kernel } = new Machine(time, new Random('contract'), 'node-0', 0);
   const addresses = [IP, SIX].map((text) => parseAddress(text) ?? assert.fail());
-  const socket = new RouteSocket(kernel.socket({}, () => false));
+  const socket = new NetlinkSocket(kernel.socket({}, () => false));
   return {
     link: new KernelLink(socket, { addresses, choice: { is: 'name', name: 'eth0' }, kernelRelease: '6.1.0', onNotice: () => undefined }),
     addForeign: (address) => kernel.addByHand(address, address.includes(':') ? 128 : 32),
@@ -93,10 +93,10 @@ for (const [where, open, options] of [
         `binds ${address}, shows it as ours with its lifetime, and takes it off`,
         on((ground) => {
           assert.deepEqual(view(ground, address), { is: 'absent' });
-          assert.deepEqual(ground.link.bind(address, 38_400), { is: 'bound' });
+          assert.deepEqual(ground.link.bind(address, 38_400, null), { is: 'bound' });
           const bound = view(ground, address);
           assert.ok(bound.is === 'ours' && bound.remainingMs <= 38_000 && bound.remainingMs > 36_000, JSON.stringify(bound));
-          assert.deepEqual(ground.link.unbind(address), { is: 'unbound' });
+          assert.deepEqual(ground.link.unbind(address, false), { is: 'unbound' });
           assert.deepEqual(view(ground, address), { is: 'absent' });
         }),
       );
@@ -105,8 +105,8 @@ for (const [where, open, options] of [
     test(
       'a bound address is refreshed by binding it again',
       on((ground) => {
-        ground.link.bind(IP, 5_000);
-        ground.link.bind(IP, 60_000);
+        ground.link.bind(IP, 5_000, null);
+        ground.link.bind(IP, 60_000, null);
         const bound = view(ground, IP);
         assert.ok(bound.is === 'ours' && bound.remainingMs > 50_000);
       }),
@@ -115,7 +115,7 @@ for (const [where, open, options] of [
     test(
       'an address that nobody refreshes goes by itself',
       on(async (ground) => {
-        ground.link.bind(IP, 1_000);
+        ground.link.bind(IP, 1_000, null);
         await ground.eventually('it is gone', () => view(ground, IP).is === 'absent');
       }),
     );
@@ -123,8 +123,8 @@ for (const [where, open, options] of [
     test(
       'less than a second is too little to bind, and takes off what is bound',
       on((ground) => {
-        ground.link.bind(IP, 5_000);
-        assert.deepEqual(ground.link.bind(IP, 999), { is: 'too-late' });
+        ground.link.bind(IP, 5_000, null);
+        assert.deepEqual(ground.link.bind(IP, 999, null), { is: 'too-late' });
         assert.deepEqual(view(ground, IP), { is: 'absent' });
       }),
     );
@@ -134,8 +134,8 @@ for (const [where, open, options] of [
       on((ground) => {
         ground.addForeign(IP);
         assert.equal(view(ground, IP).is, 'foreign');
-        assert.equal(ground.link.bind(IP, 5_000).is, 'foreign');
-        assert.deepEqual(ground.link.unbind(IP), { is: 'unbound' });
+        assert.equal(ground.link.bind(IP, 5_000, null).is, 'foreign');
+        assert.deepEqual(ground.link.unbind(IP, false), { is: 'unbound' });
         assert.equal(view(ground, IP).is, 'foreign');
       }),
     );
@@ -143,17 +143,17 @@ for (const [where, open, options] of [
     test(
       'an address that somebody removed is seen to be absent and can be bound again',
       on((ground) => {
-        ground.link.bind(IP, 5_000);
+        ground.link.bind(IP, 5_000, null);
         ground.remove(IP);
         assert.deepEqual(view(ground, IP), { is: 'absent' });
-        assert.deepEqual(ground.link.bind(IP, 5_000), { is: 'bound' });
+        assert.deepEqual(ground.link.bind(IP, 5_000, null), { is: 'bound' });
       }),
     );
 
     test(
       'taking off what is not bound is no error',
       on((ground) => {
-        assert.deepEqual(ground.link.unbind(IP), { is: 'unbound' });
+        assert.deepEqual(ground.link.unbind(IP, false), { is: 'unbound' });
       }),
     );
   });

@@ -1,20 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import {
-  addressHeader,
-  AF_INET,
-  AF_INET6,
-  decodeAddress,
-  encodeAttribute,
-  encodeMessage,
-  IFA_LOCAL,
-  NLM_F_DUMP_INTR,
-  RTM_GETADDR,
-  RTM_NEWADDR,
-} from '../../agent/link/netlink.ts';
+import { encodeAttribute, encodeMessage, NLM_F_DUMP_INTR } from '../../agent/link/netlink.ts';
+import { addressHeader, AF_INET, AF_INET6, decodeAddress, IFA_LOCAL, RTM_GETADDR, RTM_NEWADDR } from '../../agent/link/rtnetlink.ts';
 import type { Message } from '../../agent/link/netlink.ts';
-import { RouteSocket } from '../../agent/link/route-socket.ts';
-import type { Datagrams } from '../../agent/link/route-socket.ts';
+import { NetlinkSocket } from '../../agent/link/netlink-socket.ts';
+import type { Datagrams } from '../../agent/link/netlink-socket.ts';
 import { SystemError } from '../../agent/link/libc.ts';
 
 describe('an address that the kernel lists', () => {
@@ -49,7 +39,7 @@ describe('a request to the kernel', () => {
   const ERROR = 2;
 
   /** Answers each request with the datagrams of a script. */
-  function scripted(script: (sequence: number, round: number) => Buffer[]): { socket: RouteSocket; rounds: () => number } {
+  function scripted(script: (sequence: number, round: number) => Buffer[]): { socket: NetlinkSocket; rounds: () => number } {
     let waiting: Buffer[] = [];
     let rounds = 0;
     const datagrams: Datagrams = {
@@ -60,7 +50,7 @@ describe('a request to the kernel', () => {
       receive: () => waiting.shift() ?? raise(),
       close: () => undefined,
     };
-    return { socket: new RouteSocket(datagrams), rounds: () => rounds };
+    return { socket: new NetlinkSocket(datagrams), rounds: () => rounds };
   }
 
   function raise(): never {
@@ -127,7 +117,7 @@ describe('a request to the kernel', () => {
   ] as const) {
     test(`whose answer is ${what} without end gives up`, () => {
       const receive = (): Buffer => encodeMessage(20, 0, sequenceOf(1), Buffer.alloc(1_000));
-      const socket = new RouteSocket({ send: () => undefined, receive, close: () => undefined });
+      const socket = new NetlinkSocket({ send: () => undefined, receive, close: () => undefined });
       assert.throws(
         () => socket.dump(RTM_GETADDR, Buffer.alloc(8)),
         (error) => error instanceof SystemError && error.code === 'EOVERFLOW',

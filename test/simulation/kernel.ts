@@ -8,18 +8,13 @@
  */
 import { addressText, parseAddress } from '../../agent/address.ts';
 import { SystemError } from '../../agent/link/libc.ts';
+import { decodeMessages, encodeAttribute, encodeMessage, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE } from '../../agent/link/netlink.ts';
 import {
   AF_INET,
   AF_INET6,
   AF_UNSPEC,
   decodeAddress,
-  decodeMessages,
   encodeAddress,
-  encodeAttribute,
-  encodeMessage,
-  NLM_F_DUMP,
-  NLM_F_EXCL,
-  NLM_F_REPLACE,
   RT_SCOPE_UNIVERSE,
   RTM_DELADDR,
   RTM_GETADDR,
@@ -28,9 +23,10 @@ import {
   RTM_NEWADDR,
   RTM_NEWLINK,
   RTM_NEWROUTE,
-} from '../../agent/link/netlink.ts';
-import type { AddressRow, Message } from '../../agent/link/netlink.ts';
-import type { Datagrams } from '../../agent/link/route-socket.ts';
+} from '../../agent/link/rtnetlink.ts';
+import type { Message } from '../../agent/link/netlink.ts';
+import type { AddressRow } from '../../agent/link/rtnetlink.ts';
+import type { Datagrams } from '../../agent/link/netlink-socket.ts';
 import type { Machine } from './machine.ts';
 import type { Random } from './random.ts';
 import type { CallOff } from './virtual-time.ts';
@@ -45,10 +41,12 @@ const LATENESS_MAX_MS = 1_600;
 const INFINITE_LIFETIME = 0xffffffff;
 export const ERRNO = { EEXIST: 17, ENODEV: 19, ENOBUFS: 105, EADDRNOTAVAIL: 99, EOPNOTSUPP: 95 } as const;
 
+const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_AF_SPEC = 26;
 const IFLA_INET6_CONF = 2;
 const DEVCONF_COUNT = 27;
+const ARPHRD_ETHER = 1;
 const IFF_UP = 0x1;
 const IFF_LOOPBACK = 0x8;
 const IFF_LOWER_UP = 0x10000;
@@ -302,11 +300,13 @@ function isSameAddress(a: AddressRow, b: AddressRow): boolean {
 
 function encodeLink({ index, name, isUp, hasCarrier }: Interface): Buffer {
   const header = Buffer.alloc(16);
+  header.writeUInt16LE(ARPHRD_ETHER, 2);
   header.writeInt32LE(index, 4);
   header.writeUInt32LE((isUp ? IFF_UP : 0) | (isUp && hasCarrier ? IFF_LOWER_UP : 0) | (name === 'lo' ? IFF_LOOPBACK : 0), 8);
   const ipv6 = encodeAttribute(IFLA_INET6_CONF, Buffer.alloc(DEVCONF_COUNT * 4));
   return Buffer.concat([
     header,
+    encodeAttribute(IFLA_ADDRESS, Buffer.from([2, 0, 0, 0, 0, index])),
     encodeAttribute(IFLA_IFNAME, Buffer.from(`${name}\0`)),
     encodeAttribute(IFLA_AF_SPEC, encodeAttribute(AF_INET6, ipv6)),
   ]);

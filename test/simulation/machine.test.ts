@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseAddress } from '../../agent/address.ts';
 import { KernelLink } from '../../agent/link/kernel-link.ts';
-import { RouteSocket } from '../../agent/link/route-socket.ts';
+import { NetlinkSocket } from '../../agent/link/netlink-socket.ts';
 import { Machine } from './machine.ts';
 import { Random } from './random.ts';
 import { VirtualTime } from './virtual-time.ts';
@@ -12,7 +12,7 @@ const IP = '203.0.113.10';
 /** The product's own link on a modelled kernel. */
 function linkOf({ kernel }: Machine): KernelLink {
   const addresses = [parseAddress(IP) ?? assert.fail()];
-  const socket = new RouteSocket(kernel.socket({}, () => false));
+  const socket = new NetlinkSocket(kernel.socket({}, () => false));
   return new KernelLink(socket, { addresses, choice: { is: 'auto' }, kernelRelease: '6.1.0', onNotice: () => undefined });
 }
 

@@ -3,7 +3,7 @@
  *
  * Guarantees: settings are read by the product's own reader, so that a combination it refuses is never simulated.
  */
-import { loadSettings, SettingsError } from '../../agent/config/settings.ts';
+import { checkUnfenced, loadSettings, SettingsError } from '../../agent/config/settings.ts';
 import type { Settings } from '../../agent/config/settings.ts';
 import type { HcloudOptions } from '../support/hcloud-model.ts';
 import type { Random } from './random.ts';
@@ -84,7 +84,7 @@ export function settingsOf(scenario: Scenario, node: number): Settings {
       ON_API_LOSS: scenario.onApiLoss,
       PROBES: 'tcp://127.0.0.1:8080',
       ...(scenario.kind === 'l2'
-        ? { PROVIDER: 'none' }
+        ? { PROVIDER: 'l2' }
         : { PROVIDER: 'hcloud-floating-ip', HCLOUD_TOKEN: 'hcloud-token', HCLOUD_SERVER_ID: String(serverOf(node)) }),
     },
     hostname: `node-${node}`,
@@ -121,7 +121,8 @@ function isAccepted(timings: Timings, kind: WorldKind): boolean {
     onApiLoss: 'release',
   } as const;
   try {
-    settingsOf({ ...(rest as unknown as Scenario), kind, timings: [timings] }, 0);
+    const settings = settingsOf({ ...(rest as unknown as Scenario), kind, timings: [timings] }, 0);
+    if (kind === 'l2') checkUnfenced(settings);
     return true;
   } catch (error) {
     if (error instanceof SettingsError) return false;

@@ -9,8 +9,14 @@ import { startAgent } from '../../agent/assemble.ts';
 import type { Agent, Network } from '../../agent/assemble.ts';
 import type { Clock, Timer } from '../../agent/clock.ts';
 import type { Settings } from '../../agent/config/settings.ts';
+import { constants } from 'node:os';
+import { kindOf } from '../../agent/config/settings.ts';
+import { Connections } from '../../agent/link/connections.ts';
+import { SystemError } from '../../agent/link/libc.ts';
 import { KernelLink } from '../../agent/link/kernel-link.ts';
-import { RouteSocket } from '../../agent/link/route-socket.ts';
+import { L2Link } from '../../agent/link/l2-link.ts';
+import { Segment } from '../../agent/link/segment.ts';
+import { NetlinkSocket } from '../../agent/link/netlink-socket.ts';
 import type { Log } from '../../agent/report/log.ts';
 import { establishResidence, residenceNames } from '../../agent/residence.ts';
 import type { Machine } from './machine.ts';
@@ -70,9 +76,10 @@ export class SimProcess {
 
   start(): void {
     const { machine } = this;
-    const socket = new RouteSocket(machine.kernel.socket(this, (change, excused) => this.#defer(change, excused)));
+    const socket = new NetlinkSocket(machine.kernel.socket(this, (change, excused) => this.#defer(change, excused)));
     const { addresses, interfaceChoice: choice } = this.settings;
-    const link = new KernelLink(socket, { addresses, choice, kernelRelease: KERNEL_RELEASE, onNotice: () => undefined });
+    const kernel = new KernelLink(socket, { addresses, choice, kernelRelease: KERNEL_RELEASE, onNotice: () => undefined });
+    const link = kindOf(this.settings.provider.name) === 'routed' ? kernel : this.#onSegment(kernel);
     this.#agent = startAgent(this.settings, {
       clock: this.clock,
       random: () => this.#world.random.next(),
@@ -94,6 +101,24 @@ export class SimProcess {
       () => this.kill(),
       (error: unknown) => this.#world.onDefect(this, error instanceof Error ? error : new Error(String(error))),
     );
+  }
+
+  #onSegment(kernel: KernelLink): L2Link {
+    const { addresses } = this.settings;
+    const silent = { send: () => undefined, receive: () => null, close: () => undefined };
+    const receive = (): never => {
+      throw new SystemError('recv', constants.errno.EAGAIN);
+    };
+    const nobody = new NetlinkSocket({ send: () => undefined, receive, close: () => undefined }, 'socket-diag');
+    return new L2Link({
+      kernel,
+      fence: null,
+      segment: new Segment(silent),
+      connections: new Connections(nobody),
+      addresses,
+      clock: this.clock,
+      onNotice: () => undefined,
+    });
   }
 
   readonly clock: Clock = {

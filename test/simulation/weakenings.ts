@@ -309,8 +309,8 @@ export const WEAKENINGS: readonly Weakening[] = [
     edits: [
       {
         file: `${CONTENDER}settings.ts`,
-        find: '? renewalSentAtMs + settings.leaseDurationMs + settings.worstMoveMs + LIFETIME_MARGIN_MS',
-        replace: '? renewalSentAtMs + 86_400_000',
+        find: 'return renewalSentAtMs + leaseDurationMs + worstMoveMs + LIFETIME_MARGIN_MS;',
+        replace: 'return renewalSentAtMs + 86_400_000;',
       },
     ],
     kind: 'routed',
@@ -322,8 +322,8 @@ export const WEAKENINGS: readonly Weakening[] = [
     edits: [
       {
         file: `${CONTENDER}settings.ts`,
-        find: ': renewalSentAtMs + settings.leaseDurationMs * (1 - CLOCK_RATE_ERROR) - LIFETIME_LATENESS_MS;',
-        replace: ': renewalSentAtMs + settings.leaseDurationMs;',
+        find: 'return renewalSentAtMs + leaseDurationMs * (1 - CLOCK_RATE_ERROR) - LIFETIME_LATENESS_MS;',
+        replace: 'return renewalSentAtMs + leaseDurationMs;',
       },
     ],
     kind: 'l2',

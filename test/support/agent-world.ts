@@ -9,9 +9,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { addressText } from '../../agent/address.ts';
 import { ANNOTATIONS } from '../../agent/kube/lease-codec.ts';
-import { decodeAddress, RTM_GETADDR } from '../../agent/link/netlink.ts';
-import type { AddressRow } from '../../agent/link/netlink.ts';
-import { openDatagrams, RouteSocket } from '../../agent/link/route-socket.ts';
+import { decodeAddress, RTM_GETADDR } from '../../agent/link/rtnetlink.ts';
+import type { AddressRow } from '../../agent/link/rtnetlink.ts';
+import { openDatagrams, NetlinkSocket } from '../../agent/link/netlink-socket.ts';
 import { AgentProcess, entryPoint } from './agent-process.ts';
 import { HcloudStandIn } from './hcloud-api.ts';
 import { KubeApi } from './kube-api.ts';
@@ -44,7 +44,7 @@ export class AgentWorld {
   readonly folder: string;
   readonly #interface: string;
   readonly #port: number;
-  readonly #socket = new RouteSocket(openDatagrams());
+  readonly #socket = new NetlinkSocket(openDatagrams());
   readonly #agents: AgentProcess[] = [];
   /** Everything that any agent wrote to its standard error. */
   stderr = '';

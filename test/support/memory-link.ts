@@ -55,6 +55,7 @@ export class MemoryNode {
 }
 
 export class MemoryLink implements Link {
+  readonly segment = null;
   readonly #node: MemoryNode;
   readonly #addresses: readonly string[];
   /** What binds fail with, or null. */
@@ -68,7 +69,7 @@ export class MemoryLink implements Link {
   look(): LinkView {
     const addresses = Object.fromEntries(this.#addresses.map((address) => [address, this.#view(address)]));
     const interfaces = Object.fromEntries(this.#addresses.map((address) => [address, 'memory0']));
-    return { problem: this.#node.problem, isPresent: this.#node.isPresent, interfaces, addresses };
+    return { problem: this.#node.problem, isPresent: this.#node.isPresent, interfaces, addresses, carrierChanges: {}, rivals: {} };
   }
 
   bind(address: string, lifetimeMs: number): BindOutcome {
@@ -88,6 +89,10 @@ export class MemoryLink implements Link {
     if (this.failure !== null) return { is: 'failed', message: this.failure };
     this.#node.remove(address);
     return { is: 'unbound' };
+  }
+
+  close(): void {
+    // What is bound outlives the link, as in a kernel.
   }
 
   #view(address: string): AddressView {

@@ -5,10 +5,10 @@ import { addressText, parseAddress } from '../../agent/address.ts';
 import type { Address } from '../../agent/address.ts';
 import type { InterfaceChoice } from '../../agent/link/interface.ts';
 import { KernelLink } from '../../agent/link/kernel-link.ts';
-import { decodeAddress, RTM_GETADDR } from '../../agent/link/netlink.ts';
-import type { AddressRow } from '../../agent/link/netlink.ts';
-import { openDatagrams, RouteSocket } from '../../agent/link/route-socket.ts';
-import type { Datagrams } from '../../agent/link/route-socket.ts';
+import { decodeAddress, RTM_GETADDR } from '../../agent/link/rtnetlink.ts';
+import type { AddressRow } from '../../agent/link/rtnetlink.ts';
+import { openDatagrams, NetlinkSocket } from '../../agent/link/netlink-socket.ts';
+import type { Datagrams } from '../../agent/link/netlink-socket.ts';
 import { inNamespace } from './inside-namespace.ts';
 import { ip } from './namespaces.ts';
 
@@ -25,7 +25,7 @@ export interface LinkOptions {
 export class NamespaceNode {
   readonly name: string;
   readonly notices: string[] = [];
-  readonly #socket: RouteSocket;
+  readonly #socket: NetlinkSocket;
 
   constructor() {
     count += 1;
@@ -33,7 +33,7 @@ export class NamespaceNode {
     ip(`netns add ${this.name}`);
     ip(`-n ${this.name} link set lo up`);
     this.addInterface('eth0');
-    this.#socket = inNamespace(this.name, () => new RouteSocket(openDatagrams()));
+    this.#socket = inNamespace(this.name, () => new NetlinkSocket(openDatagrams()));
   }
 
   /** Adds an interface with a carrier. */
@@ -71,7 +71,7 @@ export class NamespaceNode {
     };
     return inNamespace(
       this.name,
-      () => new KernelLink(new RouteSocket(through(openDatagrams())), { addresses: parsed, choice, kernelRelease, onNotice }),
+      () => new KernelLink(new NetlinkSocket(through(openDatagrams())), { addresses: parsed, choice, kernelRelease, onNotice }),
     );
   }
 

@@ -1,0 +1,323 @@
+/**
+ * The fence: a packet filter of our own that lets an address answer only while it is open (rule 7).
+ *
+ * Guarantees: while its tables stand, nothing of this node answers for an address that is not open, on whatever path: ARP
+ * requests for it and answers with it, neighbour solicitations and advertisements, packets to it from outside and from
+ * this node itself, before anybody translates their address, and packets from it, after. An address that was opened closes by
+ * itself, in the kernel, to the tick and never late, whatever has become of this process; opening it again leaves no gap.
+ * A node that does not have the address reaches it like any other one. Rules and tables of others are not touched.
+ *
+ * It does not guarantee: anything after somebody else has removed the tables, until the next opening finds that and puts
+ * them back; anything for packets that never come to nf_tables, such as those that eBPF programs redirect; that
+ * time goes on while a machine is suspended.
+ */
+import type { Clock } from '../clock.ts';
+import type { Address } from '../address.ts';
+import { SystemError } from './libc.ts';
+import type { NetlinkSocket, Request } from './netlink-socket.ts';
+import {
+  BATCH,
+  deleteElement,
+  deleteTable,
+  fieldIs,
+  fieldNotIn,
+  generationOf,
+  GET_GENERATION,
+  getTable,
+  isForThisMachine,
+  isRuleOf,
+  listRules,
+  metaIs,
+  newChain,
+  newDropRule,
+  newElement,
+  newSet,
+  newTable,
+} from './nftables.ts';
+import type { Field, Hook, Step, TableFamily } from './nftables.ts';
+
+/** Before everybody else: defragmentation is at -400, connection tracking at -200, translation of destinations at -100. */
+const FIRST = -450;
+/** After everybody else: translation of sources is at 100. */
+const LAST = 450;
+/** A multiple of the kernel's tick at each of its rates (100, 250, 300 and 1000 Hz), so that no timeout is rounded up. */
+const TICKS_MS = 20;
+
+const FAMILY_NUMBERS = { 4: Buffer.from([2]), 6: Buffer.from([10]) } as const;
+const ICMPV6 = Buffer.from([58]);
+const NEIGHBOUR_SOLICITATION = Buffer.from([135]);
+const NEIGHBOUR_ADVERTISEMENT = Buffer.from([136]);
+/** PACKET_HOST: to this machine, and not only passing through one of its bridges (<linux/if_packet.h>). */
+const TO_THIS_MACHINE = Buffer.from([0]);
+
+const ICMPV6_TYPE: Field = { base: 'transport', offset: 0, length: 1 };
+const NEIGHBOUR_TARGET: Field = { base: 'transport', offset: 8, length: 16 };
+const ARP_SENDER: Field = { base: 'network', offset: 14, length: 4 };
+const ARP_TARGET: Field = { base: 'network', offset: 24, length: 4 };
+const SOURCE = { 4: { base: 'network', offset: 12, length: 4 }, 6: { base: 'network', offset: 8, length: 16 } } as const;
+const DESTINATION = { 4: { base: 'network', offset: 16, length: 4 }, 6: { base: 'network', offset: 24, length: 16 } } as const;
+
+interface Rule {
+  readonly family: TableFamily;
+  readonly chain: Hook;
+  readonly steps: readonly Step[];
+}
+
+/** One address in one of the sets that say what is open. */
+interface Element {
+  readonly family: TableFamily;
+  readonly set: string;
+  readonly key: Buffer;
+}
+
+/** Every chain, with its priority. */
+const CHAINS: readonly (readonly [TableFamily, Hook, number])[] = [
+  ['arp', 'input', FIRST],
+  ['arp', 'output', FIRST],
+  ['inet', 'prerouting', FIRST],
+  ['inet', 'input', FIRST],
+  ['inet', 'output', FIRST],
+  ['inet', 'postrouting', LAST],
+];
+
+const SETS: readonly (readonly [TableFamily, 4 | 6])[] = [
+  ['arp', 4],
+  ['inet', 4],
+  ['inet', 6],
+];
+const TABLE_FAMILIES: readonly TableFamily[] = ['arp', 'inet'];
+
+export interface FenceOptions {
+  /** What its tables are called, one of each family. */
+  readonly table: string;
+  readonly addresses: readonly Address[];
+  readonly clock: Pick<Clock, 'nowMs'>;
+  /** Told of each thing that somebody else did to it. */
+  readonly onNotice: (level: 'info' | 'warn', message: string) => void;
+}
+
+/** The tables of one set of addresses. What the kernel refuses is thrown as SystemError. */
+export class Fence {
+  readonly #socket: NetlinkSocket;
+  readonly #options: FenceOptions;
+  readonly #addresses: ReadonlyMap<string, Address>;
+  /** The interface of each address, as the tables name it; null while this process has built none. */
+  #built: Readonly<Record<string, string>> | null = null;
+  /** The number of the last transaction after which the tables were known to stand. */
+  #generation: number | null = null;
+  /** Until when each address is open. */
+  readonly #openUntilMs = new Map<string, number>();
+
+  constructor(socket: NetlinkSocket, options: FenceOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#addresses = new Map(options.addresses.map((address) => [address.text, address]));
+  }
+
+  /** Finds out whether this kernel can do all of it, without leaving anything behind. Throws SystemError where it cannot. */
+  try(): void {
+    const table = `${this.#options.table}/trial`;
+    const interfaces = Object.fromEntries([...this.#addresses.keys()].map((address) => [address, 'lo']));
+    this.#transact([...this.#construction(table, interfaces), ...TABLE_FAMILIES.map((family) => deleteTable(family, table))]);
+  }
+
+  /** Sees to it that the tables stand, for addresses on these interfaces. What was open and still may be stays so. */
+  stand(interfaces: Readonly<Record<string, string>>): void {
+    const { table, onNotice } = this.#options;
+    const isNew = this.#built === null || !isSame(this.#built, interfaces);
+    if (!isNew && this.#generation === this.#currentGeneration()) return;
+    if (!isNew && this.#isWhole()) return;
+    if (!isNew) onNotice('warn', `somebody has removed the packet filter ${table} or a part of it: it is put back`);
+    this.#rebuild(interfaces);
+  }
+
+  /** Opens an address for so long, or for longer than it was open. The tables have to stand. */
+  open(text: string, forMs: number): void {
+    const timeoutMs = Math.floor(forMs / TICKS_MS) * TICKS_MS;
+    if (timeoutMs < TICKS_MS) return this.close(text);
+    const untilMs = this.#options.clock.nowMs() + timeoutMs;
+    const elements = this.#elementsOf(text);
+    const isOpen = (this.#openUntilMs.get(text) ?? 0) > this.#options.clock.nowMs();
+    this.#openUntilMs.set(text, untilMs);
+    const additions = elements.map(({ family, set, key }) => newElement(family, this.#options.table, set, key, timeoutMs));
+    // In one transaction, so that there is no packet to which it is closed in between.
+    const isRenewed = isOpen && this.#changeIfThere([...this.#deletions(elements), ...additions]);
+    if (isRenewed) return;
+    for (const element of elements) this.#changeIfThere(this.#deletions([element]));
+    this.#transact(additions);
+  }
+
+  /** Closes an address. */
+  close(text: string): void {
+    this.#openUntilMs.delete(text);
+    for (const element of this.#elementsOf(text)) this.#changeIfThere(this.#deletions([element]));
+  }
+
+  /** Closes what an earlier process has left open. No other process may use these tables any more. */
+  sweep(): void {
+    if (this.#built !== null) return;
+    const { table } = this.#options;
+    if (TABLE_FAMILIES.some((family) => this.#exists(family))) this.#rebuild({});
+    else return;
+    this.#options.onNotice('info', `closed the packet filter ${table} that an earlier agent has left behind`);
+  }
+
+  /** Removes what this process has built. No address may be bound any more. */
+  remove(): void {
+    if (this.#built === null) return;
+    this.#built = null;
+    for (const family of TABLE_FAMILIES) this.#changeIfThere([deleteTable(family, this.#options.table)]);
+  }
+
+  /** Closes the socket, and leaves what stands to the kernel. */
+  release(): void {
+    this.#socket.close();
+  }
+
+  #rebuild(interfaces: Readonly<Record<string, string>>): void {
+    const { table, clock } = this.#options;
+    const nowMs = clock.nowMs();
+    const open = [...this.#openUntilMs].flatMap(([text, untilMs]) => {
+      const timeoutMs = Math.floor((untilMs - nowMs) / TICKS_MS) * TICKS_MS;
+      if (timeoutMs < TICKS_MS) return [];
+      return this.#elementsOf(text).map(({ family, set, key }) => newElement(family, table, set, key, timeoutMs));
+    });
+    // Deleting needs something to be there, and adding a table that is there changes nothing.
+    const anew = TABLE_FAMILIES.flatMap((family) => [newTable(family, table), deleteTable(family, table)]);
+    this.#transact([...anew, ...this.#construction(table, interfaces), ...open]);
+    this.#built = interfaces;
+  }
+
+  /** Tables, sets, chains and rules, all closed. */
+  #construction(table: string, interfaces: Readonly<Record<string, string>>): Request[] {
+    return [
+      ...TABLE_FAMILIES.map((family) => newTable(family, table)),
+      ...SETS.map(([family, version], index) => newSet(family, table, setOf(version), version === 4 ? 4 : 16, index + 1)),
+      ...CHAINS.map(([family, hook, priority]) => newChain(family, table, hook, priority)),
+      ...this.#rules(interfaces).map(({ family, chain, steps }) => newDropRule(family, table, chain, steps)),
+    ];
+  }
+
+  #rules(interfaces: Readonly<Record<string, string>>): Rule[] {
+    return [...this.#addresses.values()].flatMap((address) => rulesFor(address, interfaces[address.text] ?? null));
+  }
+
+  /** Whether every rule is there. A rule cannot be changed without becoming another one, but one may be missing. */
+  #isWhole(): boolean {
+    const generation = this.#currentGeneration();
+    const expected = this.#rules(this.#built ?? {});
+    for (const family of TABLE_FAMILIES) {
+      const { type, body } = listRules(family, this.#options.table);
+      const rules = this.#socket.dump(type, body).filter((message) => isRuleOf(message, this.#options.table));
+      if (rules.length !== expected.filter((rule) => rule.family === family).length) return false;
+    }
+    this.#generation = generation;
+    return true;
+  }
+
+  #exists(family: TableFamily): boolean {
+    const { type, body } = getTable(family, this.#options.table);
+    try {
+      return this.#socket.get(type, body).length > 0;
+    } catch (error) {
+      if (error instanceof SystemError && error.code === 'ENOENT') return false;
+      throw error;
+    }
+  }
+
+  #currentGeneration(): number | null {
+    const [answer] = this.#socket.get(GET_GENERATION.type, GET_GENERATION.body);
+    return answer === undefined ? null : generationOf(answer);
+  }
+
+  #elementsOf(text: string): Element[] {
+    const address = this.#addresses.get(text);
+    if (address === undefined) return [];
+    const key = Buffer.from(address.bytes);
+    return SETS.filter(([, version]) => version === address.family).map(([family, version]) => ({ family, set: setOf(version), key }));
+  }
+
+  #deletions(elements: readonly Element[]): Request[] {
+    return elements.map(({ family, set, key }) => deleteElement(family, this.#options.table, set, key));
+  }
+
+  /** Makes a change unless something that it needs is not there. */
+  #changeIfThere(changes: readonly Request[]): boolean {
+    try {
+      this.#transact(changes);
+      return true;
+    } catch (error) {
+      if (error instanceof SystemError && error.code === 'ENOENT') return false;
+      throw error;
+    }
+  }
+
+  #transact(changes: readonly Request[]): void {
+    const before = this.#currentGeneration();
+    this.#socket.transact(BATCH.begin, changes, BATCH.end);
+    // Whoever else has changed something meanwhile has counted on as well, which shows in the next comparison.
+    this.#generation = before === null ? null : (before + 1) >>> 0;
+  }
+}
+
+/** What of an address is let through nowhere while it is closed. */
+function rulesFor(address: Address, interfaceName: string | null): Rule[] {
+  const { family: version } = address;
+  const bytes = Buffer.from(address.bytes);
+  const [source, destination] = [SOURCE[version], DESTINATION[version]];
+  const set = setOf(version);
+  const closed = (field: Field): Step[] => [fieldIs(field, bytes), fieldNotIn(field, set)];
+  const ofVersion = metaIs('nfproto', FAMILY_NUMBERS[version]);
+  const neighbourDiscovery = (type: Buffer): Step[] => [metaIs('l4proto', ICMPV6), fieldIs(ICMPV6_TYPE, type), ...closed(NEIGHBOUR_TARGET)];
+  const rules: Rule[] = [
+    // To an address of this machine, from wherever, before its destination is translated.
+    {
+      family: 'inet',
+      chain: 'prerouting',
+      steps: [ofVersion, ...closed(destination), metaIs('pkttype', TO_THIS_MACHINE), isForThisMachine()],
+    },
+    // From a process of this node.
+    { family: 'inet', chain: 'output', steps: [ofVersion, ...closed(destination), isForThisMachine()] },
+    { family: 'inet', chain: 'output', steps: [ofVersion, ...closed(source)] },
+  ];
+  if (interfaceName !== null) {
+    const named = Buffer.alloc(16);
+    named.write(interfaceName);
+    rules.push(
+      // From the segment to this machine, even where the address is not bound: a Service may be served under it all the same.
+      {
+        family: 'inet',
+        chain: 'prerouting',
+        steps: [ofVersion, ...closed(destination), metaIs('pkttype', TO_THIS_MACHINE), metaIs('iifname', named)],
+      },
+      // Answers of a container behind a translated destination bear the address only at the very end.
+      {
+        family: 'inet',
+        chain: 'postrouting',
+        steps: [ofVersion, ...closed(source), metaIs('pkttype', TO_THIS_MACHINE), metaIs('oifname', named)],
+      },
+    );
+  }
+  if (version === 4) {
+    return [
+      ...rules,
+      // An announcement names the address as sender and as target: another node's must be heard.
+      { family: 'arp', chain: 'input', steps: [...closed(ARP_TARGET), fieldIs(ARP_SENDER, bytes, true)] },
+      { family: 'arp', chain: 'output', steps: closed(ARP_SENDER) },
+    ];
+  }
+  return [
+    ...rules,
+    { family: 'inet', chain: 'input', steps: [ofVersion, ...neighbourDiscovery(NEIGHBOUR_SOLICITATION)] },
+    { family: 'inet', chain: 'output', steps: [ofVersion, ...neighbourDiscovery(NEIGHBOUR_ADVERTISEMENT)] },
+  ];
+}
+
+function setOf(version: 4 | 6): string {
+  return `open${version}`;
+}
+
+function isSame(one: Readonly<Record<string, string>>, other: Readonly<Record<string, string>>): boolean {
+  const names = Object.keys(one);
+  return names.length === Object.keys(other).length && names.every((name) => one[name] === other[name]);
+}

@@ -1,0 +1,86 @@
+/**
+ * Opens what carries the addresses, on the interfaces of this machine.
+ *
+ * Guarantees: what this kernel or this process cannot do is found out here, before anything is touched.
+ */
+import { createHash } from 'node:crypto';
+import type { Address } from '../address.ts';
+import type { Clock } from '../clock.ts';
+import type { Link } from '../ports.ts';
+import { Connections } from './connections.ts';
+import { Fence } from './fence.ts';
+import type { InterfaceChoice } from './interface.ts';
+import { KernelLink, LinkUnusable } from './kernel-link.ts';
+import { L2Link } from './l2-link.ts';
+import { SystemError } from './libc.ts';
+import { NetlinkSocket, openDatagrams } from './netlink-socket.ts';
+import type { Frames } from './segment.ts';
+import { openFrames, Segment } from './segment.ts';
+
+export interface OpenLinkOptions {
+  /** Whether the addresses are on a shared segment, or a provider routes them. */
+  readonly kind: 'l2' | 'routed';
+  readonly addresses: readonly Address[];
+  readonly choice: InterfaceChoice;
+  readonly lease: { readonly namespace: string; readonly name: string };
+  readonly kernelRelease: string;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly onNotice: (level: 'info' | 'warn', message: string) => void;
+}
+
+/** Opens it. Throws LinkUnusable where this kernel or this process cannot do what is needed. */
+export function openLink(options: OpenLinkOptions): Link {
+  const { kind, addresses, clock, onNotice } = options;
+  const kernel = new KernelLink(new NetlinkSocket(openDatagrams()), options);
+  if (kind === 'routed') return kernel;
+  return new L2Link({
+    kernel,
+    fence: openFence(options),
+    segment: new Segment(tryToOpenFrames(addresses)),
+    connections: new Connections(new NetlinkSocket(openDatagrams('socket-diag'), 'socket-diag')),
+    addresses,
+    clock,
+    onNotice,
+  });
+}
+
+/** A fence that this kernel has been seen to be able to keep, or null. */
+function openFence({ lease, addresses, clock, onNotice }: OpenLinkOptions): Fence | null {
+  try {
+    const socket = new NetlinkSocket(openDatagrams('netfilter'), 'netfilter');
+    const fence = new Fence(socket, { table: fenceTable(lease), addresses, clock, onNotice });
+    fence.try();
+    return fence;
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    onNotice(
+      'warn',
+      `this kernel cannot keep the packet filter that stops a frozen agent to the millisecond (nf_tables with the families inet and arp, ` +
+        `and the expression fib: ${error.message}): the kernel's address lifetimes, which count whole seconds, take its place`,
+    );
+    return null;
+  }
+}
+
+function tryToOpenFrames(addresses: readonly Address[]): Frames {
+  try {
+    return openFrames(addresses);
+  } catch (error) {
+    if (!(error instanceof SystemError) || error.code !== 'EPERM') throw error;
+    throw new LinkUnusable(
+      'this process may not send announcements: PROVIDER=l2 needs the capability NET_RAW besides NET_ADMIN ' +
+        '(securityContext.capabilities.add in Kubernetes, AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW in systemd)',
+    );
+  }
+}
+
+/** NFT_NAME_MAXLEN less the final zero and what a trial adds. */
+const TABLE_NAME_LENGTH_MAX = 240;
+
+/** What the tables of one Lease are called: a name that `nft` takes without quotes. */
+export function fenceTable({ namespace, name }: OpenLinkOptions['lease']): string {
+  // No name in Kubernetes has an underscore, so no two Leases share a table.
+  const readable = `leasehold/${namespace}/${name}`.replaceAll('-', '_');
+  if (readable.length <= TABLE_NAME_LENGTH_MAX) return readable;
+  return `leasehold/${createHash('sha256').update(readable).digest('hex')}`;
+}

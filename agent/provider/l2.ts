@@ -1,0 +1,14 @@
+/**
+ * A shared segment in the place of a provider: whoever binds an address and announces it has the traffic.
+ *
+ * Guarantees: none of its own. Who may bind is the Lease's word, and what keeps it to that is the fence (agent/link).
+ */
+import type { ClaimOutcome, Owner } from '../contender/input.ts';
+import type { Provider, ProviderReadiness } from '../ports.ts';
+
+export const L2: Provider = {
+  kind: 'l2',
+  prepare: (): Promise<ProviderReadiness> => Promise.resolve({ is: 'ready', reason: 'addresses are announced on their own segment' }),
+  owner: (): Promise<Owner> => Promise.resolve({ is: 'self' }),
+  claim: (): Promise<ClaimOutcome> => Promise.resolve({ is: 'confirmed' }),
+};
