@@ -43,6 +43,10 @@ const LAST = 450;
 /** A multiple of the kernel's tick at each of its rates (100, 250, 300 and 1000 Hz), so that no timeout is rounded up. */
 const TICKS_MS = 20;
 
+/** A process that was held up for longer than this between its clock and the kernel's has opened for too long, and does it again. */
+const HELD_UP_MS = 10;
+const OPEN_TRIES = 3;
+
 const FAMILY_NUMBERS = { 4: Buffer.from([2]), 6: Buffer.from([10]) } as const;
 const ICMPV6 = Buffer.from([58]);
 const NEIGHBOUR_SOLICITATION = Buffer.from([135]);
@@ -131,18 +135,32 @@ export class Fence {
     this.#rebuild(interfaces);
   }
 
-  /** Opens an address for so long, or for longer than it was open. The tables have to stand. */
-  open(text: string, forMs: number): void {
-    const timeoutMs = Math.floor(forMs / TICKS_MS) * TICKS_MS;
-    if (timeoutMs < TICKS_MS) return this.close(text);
-    const untilMs = this.#options.clock.nowMs() + timeoutMs;
+  /**
+   * Opens an address until an instant, or closes it when that has come. False when this process was held up so often that the
+   * kernel would close it too late: it is closed then. The tables have to stand.
+   */
+  open(text: string, untilMs: number): boolean {
+    for (let tries = 0; tries < OPEN_TRIES; tries += 1) {
+      const nowMs = this.#options.clock.nowMs();
+      if (untilMs - nowMs < TICKS_MS) break;
+      this.#openOnce(text, untilMs);
+      // Between the look at the clock and the kernel's own this process may have had to wait.
+      if (this.#options.clock.nowMs() - nowMs < HELD_UP_MS) return true;
+    }
+    this.close(text);
+    return false;
+  }
+
+  #openOnce(text: string, untilMs: number): void {
+    const { table, clock } = this.#options;
     const elements = this.#elementsOf(text);
-    const isOpen = (this.#openUntilMs.get(text) ?? 0) > this.#options.clock.nowMs();
-    this.#openUntilMs.set(text, untilMs);
-    const additions = elements.map(({ family, set, key }) => newElement(family, this.#options.table, set, key, timeoutMs));
+    const nowMs = clock.nowMs();
+    const isOpen = (this.#openUntilMs.get(text) ?? 0) > nowMs;
+    const timeoutMs = wholeTicks(untilMs - nowMs);
+    this.#openUntilMs.set(text, nowMs + timeoutMs);
+    const additions = elements.map(({ family, set, key }) => newElement(family, table, set, key, timeoutMs));
     // In one transaction, so that there is no packet to which it is closed in between.
-    const isRenewed = isOpen && this.#changeIfThere([...this.#deletions(elements), ...additions]);
-    if (isRenewed) return;
+    if (isOpen && this.#changeIfThere([...this.#deletions(elements), ...additions])) return;
     for (const element of elements) this.#changeIfThere(this.#deletions([element]));
     this.#transact(additions);
   }
@@ -178,7 +196,7 @@ export class Fence {
     const { table, clock } = this.#options;
     const nowMs = clock.nowMs();
     const open = [...this.#openUntilMs].flatMap(([text, untilMs]) => {
-      const timeoutMs = Math.floor((untilMs - nowMs) / TICKS_MS) * TICKS_MS;
+      const timeoutMs = wholeTicks(untilMs - nowMs);
       if (timeoutMs < TICKS_MS) return [];
       return this.#elementsOf(text).map(({ family, set, key }) => newElement(family, table, set, key, timeoutMs));
     });
@@ -311,6 +329,10 @@ function rulesFor(address: Address, interfaceName: string | null): Rule[] {
     { family: 'inet', chain: 'input', steps: [ofVersion, ...neighbourDiscovery(NEIGHBOUR_SOLICITATION)] },
     { family: 'inet', chain: 'output', steps: [ofVersion, ...neighbourDiscovery(NEIGHBOUR_ADVERTISEMENT)] },
   ];
+}
+
+function wholeTicks(ms: number): number {
+  return Math.floor(ms / TICKS_MS) * TICKS_MS;
 }
 
 function setOf(version: 4 | 6): string {

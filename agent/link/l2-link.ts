@@ -70,11 +70,7 @@ export class L2Link implements Link, SegmentPort {
       const outcome = kernel.bindUnlessEnough(text, lifetimeMs, lifetimeMs - STALE_LIFETIME_MS);
       if (outcome.is !== 'bound') return outcome;
       this.#bound.add(text);
-      const remainingMs = closesAtMs - clock.nowMs();
-      if (remainingMs > 0) {
-        fence.open(text, remainingMs);
-        return outcome;
-      }
+      if (fence.open(text, closesAtMs)) return outcome;
       const removed = this.unbind(text, false);
       return removed.is === 'unbound' ? { is: 'too-late' } : removed;
     } catch (error) {
