@@ -36,6 +36,17 @@ export class SharedSegment {
     return machine;
   }
 
+  /** Starts a machine behind another one, on an interface `pod0` of that one, which forwards what comes from it. */
+  pod(node: Machine, address: string, gateway: string): Machine {
+    const name = `${this.#name}-${this.#machines.length}`;
+    const pod = new Machine(name, node.name, 'pod0', [address]);
+    node.ip(`addr add ${gateway}/24 dev pod0`);
+    pod.ip(`route add default via ${gateway}`);
+    node.run('sysctl', '-qw', 'net.ipv4.ip_forward=1');
+    this.#machines.push(pod);
+    return pod;
+  }
+
   close(): void {
     for (const machine of this.#machines) machine.close();
     ip(`netns del ${this.#name}`);
@@ -56,7 +67,7 @@ export class Machine {
     this.#port = port;
     ip(`netns add ${name}`);
     ip(`link add ${port} netns ${bridge} type veth peer name eth0 netns ${name}`);
-    ip(`-n ${bridge} link set ${port} master bridge up`);
+    ip(`-n ${bridge} link set ${port}${port === 'pod0' ? '' : ' master bridge'} up`);
     ip(`-n ${name} link set lo up`);
     // No pause for duplicate address detection before the first packet.
     this.inside(() => spawnSync('sysctl', ['-qw', 'net.ipv6.conf.eth0.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0']));
@@ -101,11 +112,15 @@ export class Machine {
 
   /** An ear for what is said about addresses on the segment. */
   ear(...addresses: string[]): Ear {
+    return this.earOn('eth0', ...addresses);
+  }
+
+  earOn(interfaceName: string, ...addresses: string[]): Ear {
     const parsed = addresses.map(addressOf);
     return new Ear(
       this.inside(() => new Segment(openFrames(parsed))),
       parsed,
-      this.link(),
+      this.link(interfaceName),
     );
   }
 
