@@ -121,6 +121,7 @@ describe('the fence beside the rules of others', needs('nft', 'iptables'), () =>
 
       test('stops what the node itself and its pods would be sent on', async () => {
         assert.equal(await node.connect(IP), 'silence');
+        assert.equal(await node.connect(IP, { from: '192.0.2.1' }), 'silence');
         assert.equal(await pod.connect(IP), 'silence');
         open();
         assert.equal(await node.connect(IP, { timeoutMs: 2_000 }), 'hello');
@@ -133,6 +134,15 @@ describe('the fence beside the rules of others', needs('nft', 'iptables'), () =>
       });
     });
   }
+
+  test('lets nothing out that bears the address, on whatever interface', async () => {
+    await pod.ask({ do: 'listen', port: 80 });
+    fence.stand({ [IP]: ETH0 });
+    node.ip(`addr add ${IP}/32 dev eth0`);
+    assert.equal(await node.connect(POD, { from: IP }), 'silence');
+    open();
+    assert.equal(await node.connect(POD, { from: IP, timeoutMs: 2_000 }), 'hello');
+  });
 
   test('lets pods of a node without the address reach it where it is', async () => {
     fence.stand({ [IP]: ETH0 });
@@ -165,7 +175,7 @@ describe('the fence beside the rules of others', needs('nft', 'iptables'), () =>
   });
 
   test('touches nothing of theirs, and works whether they came before or after', async () => {
-    const listed = (): string => node.run('nft', 'list', 'ruleset');
+    const listed = (): string => node.run('nft', 'list', 'ruleset').replaceAll(/packets \d+ bytes \d+/g, 'counted');
     load(node, OTHERS);
     withKubeProxy.iptables(node);
     const before = listed();
