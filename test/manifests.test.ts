@@ -9,7 +9,11 @@ import type { KubeObject } from './support/manifests.ts';
 /** Each way of using it, what it may do to the node, and how long its agents may take to end. */
 const OVERLAYS = [
   // It lingers for as long as a move at the provider may take.
-  { overlay: 'overlays/hcloud-floating-ip', capabilities: ['NET_ADMIN'], endsWithinS: secondsOf(SCHEMA.PROVIDER_TIMEOUT.default ?? '') + 10 },
+  {
+    overlay: 'overlays/hcloud-floating-ip',
+    capabilities: ['NET_ADMIN'],
+    endsWithinS: secondsOf(SCHEMA.PROVIDER_TIMEOUT.default ?? '') + 10,
+  },
   // Nothing lingers: what takes longest is a Lease that cannot be released.
   { overlay: 'overlays/l2', capabilities: ['NET_ADMIN', 'NET_RAW'], endsWithinS: 10 },
 ] as const;
