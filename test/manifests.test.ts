@@ -68,7 +68,8 @@ for (const { overlay, capabilities, endsWithinS } of OVERLAYS) {
         ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === container().envFrom[0]?.configMapRef.name,
       );
       const secret = objects.find(({ kind }) => kind === 'Secret');
-      const mounted = Buffer.from(String(at(secret, 'data', 'token') ?? ''), 'base64').toString();
+      const token = at(secret, 'data', 'token');
+      const mounted = typeof token === 'string' ? Buffer.from(token, 'base64').toString() : '';
       const fromFields = { NODE_NAME: 'node-a', POD_NAMESPACE: 'leasehold' };
       const set = Object.fromEntries(container().env.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value]]))) as Record<
         string,
