@@ -31,6 +31,8 @@ export interface Contestant {
   readonly setup: string;
   /** What is aimed at: until another node serves and clients are without an answer, in milliseconds. */
   readonly targetsMs: { readonly [Name in FaultName]?: number };
+  /** Two nodes of it that answer at once are a defect. */
+  readonly mustBeAlone: boolean;
   readonly open: () => Promise<Performance>;
 }
 
@@ -68,6 +70,7 @@ function keepalived(advertS: number, installed: { readonly program: string; read
     name: `keepalived, ${advertS} s`,
     setup: `keepalived ${installed.version}, advert_int ${advertS}, unicast, state BACKUP, nopreempt, priorities 100, 99, 98, chk each second, fall 2`,
     targetsMs: {},
+    mustBeAlone: false,
     open: async () => {
       const stage = await KeepalivedStage.open(options);
       return {
@@ -89,6 +92,7 @@ function leasehold({ name, setup, env, timings, targetsMs }: Profile, bundle: st
     name,
     setup: `${setup}; PROVIDER=${PROVIDER}${CLIENT === 'forgetful' ? ', with a client that asks by ARP each 0.1 s' : ''}`,
     targetsMs,
+    mustBeAlone: true,
     open: async () => {
       const options = {
         bundle,

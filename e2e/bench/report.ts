@@ -20,8 +20,10 @@ export function saySideBySide(contestants: readonly ContestantResult[], runs: nu
   say(`On a shared segment, a connection every 10 ms; median (minimum–maximum) of ${runs}.`);
   say('Nodes that answer one ARP request: once another node serves / at the most until everything is as before.');
   say();
-  say('| fault | contestant | until another node serves | clients without an answer | nodes that answer | bound on | target |');
-  say('|---|---|---|---|---|---|---|');
+  say(
+    '| fault | contestant | until another node serves | clients without an answer | again when it is undone | nodes that answer | bound on | target |',
+  );
+  say('|---|---|---|---|---|---|---|---|');
   for (const fault of new Set(contestants.flatMap(({ faults }) => faults.map((each) => each.fault)))) {
     for (const { name, faults } of contestants) {
       for (const each of faults) if (each.fault === fault) say(`| ${fault} | ${name} | ${rowOf(each)} |`);
@@ -39,10 +41,11 @@ export function saySideBySide(contestants: readonly ContestantResult[], runs: nu
   for (const { name, violations } of contestants) for (const violation of violations) say(`${name}: must never be: ${violation}`);
 }
 
-function rowOf({ movedMs, outageMs, answering, mostAnswering, bound, targetMs }: FaultResult): string {
+function rowOf({ movedMs, outageMs, returnOutageMs, helped, answering, mostAnswering, bound, targetMs }: FaultResult): string {
   const most = (values: readonly number[]): number => Math.max(...values);
   const target = targetMs === null ? '' : `≤ ${targetMs / 1_000} s${isMet(targetMs, movedMs, outageMs) ? '' : ', missed'}`;
-  return [shown(movedMs), shown(outageMs), `${most(answering)} / ${most(mostAnswering)}`, most(bound), target].join(' | ');
+  const again = `${shown(returnOutageMs)}${helped === 0 ? '' : `, cut short ${helped} times`}`;
+  return [shown(movedMs), shown(outageMs), again, `${most(answering)} / ${most(mostAnswering)}`, most(bound), target].join(' | ');
 }
 
 function isMet(targetMs: number, ...measured: readonly (readonly number[])[]): boolean {

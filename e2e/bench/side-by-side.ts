@@ -1,11 +1,13 @@
 /**
  * The same faults for each contestant on a shared segment, one after the other in one run.
  *
- * Measures from the instant of the fault until another node answers the client, how long the client was without an answer in
- * all until everything is as before, how many nodes answered one ARP request at once, and how many had the address bound.
+ * Measures from the instant of the fault until another node answers the client, how long the client is without an answer by
+ * the fault and by its being undone, how many nodes answered one ARP request at once, and how many had the address bound.
  * Every fault comes at a random moment of the contestant's rhythm. Then what three of them cost while nothing happens.
+ * A client that is still without an answer 5 s after the fault was undone is made to ask anew, so that the run can go on.
  */
 import { monotonicMs } from '../../test/support/monotonic.ts';
+import { ip } from '../../test/support/namespaces.ts';
 import { findOutages, totalOutageMs } from '../lab/outage.ts';
 import { RollCall } from '../lab/roll-call.ts';
 import { isSettled, raiseCurtain, servedBy, until } from '../lab/stage.ts';
@@ -19,6 +21,7 @@ const RHYTHM_MS = 1_000;
 const AFTERMATH_MS = 350;
 /** After that, so long until it may be over: two that serve at once would show. */
 const RETURN_MS = 1_000;
+const PATIENCE_MS = 5_000;
 const ATTEMPT_KNOWN_MS = 600;
 const IDLE_MS = 30_000;
 
@@ -60,8 +63,12 @@ export interface FaultResult {
   readonly targetMs: number | null;
   /** From the fault until another node answered the client. */
   readonly movedMs: readonly number[];
-  /** How long the client was without an answer in all, until everything was as before. */
+  /** How long the client was without an answer until the fault was undone. */
   readonly outageMs: readonly number[];
+  /** How long it was once more, from then until everything was as before. */
+  readonly returnOutageMs: readonly number[];
+  /** In how many runs the client had to be made to ask anew, 5 s after the fault was undone. */
+  readonly helped: number;
   /** How many nodes answered one ARP request once another node served, and the fault was not yet undone. */
   readonly answering: readonly number[];
   /** The same at the most, from the fault until everything was as before. */
@@ -87,6 +94,8 @@ export interface ContestantResult {
 interface Trial {
   readonly movedMs: number;
   readonly outageMs: number;
+  readonly returnOutageMs: number;
+  readonly helped: number;
   readonly answering: number;
   readonly mostAnswering: number;
   readonly bound: number;
@@ -115,6 +124,8 @@ export async function measureContestant(
         targetMs: targetsMs[fault.name] ?? null,
         movedMs: all('movedMs'),
         outageMs: all('outageMs'),
+        returnOutageMs: all('returnOutageMs'),
+        helped: all('helped').reduce((sum, each) => sum + each, 0),
         answering: all('answering'),
         mostAnswering: all('mostAnswering'),
         bound: all('bound'),
@@ -123,7 +134,14 @@ export async function measureContestant(
       say(`  ${fault.name}: moved after ${shown(result.movedMs)}, nodes that answer ${result.answering.join(' ')}`);
     }
     const idle = options.only === '' ? await measureIdle(performance) : null;
-    return { name, setup, faults, idle, violations: stage.violations };
+    const crowds = faults.filter(({ mostAnswering }) => contestant.mustBeAlone && Math.max(...mostAnswering) > 1);
+    return {
+      name,
+      setup,
+      faults,
+      idle,
+      violations: [...stage.violations, ...crowds.map(({ fault }) => `${fault}: two nodes answered at once`)],
+    };
   } finally {
     rollCall.close();
     await stage.close();
@@ -145,17 +163,33 @@ async function tryOnce(performance: Performance, rollCall: RollCall, fault: Faul
   const mendedAtMs = monotonicMs();
   await fault.mend(performance, holder);
   await pause(RETURN_MS);
+  const helped = await helpClient(performance);
   await asBefore(performance);
   const overAtMs = monotonicMs();
   await pause(ATTEMPT_KNOWN_MS);
   const byAnother = stage.attempts.filter(({ atMs, by }) => atMs >= startedAtMs && by !== null && by !== holder).map(({ atMs }) => atMs);
   return {
     movedMs: Math.min(...byAnother) - startedAtMs,
-    outageMs: totalOutageMs(findOutages(stage.attempts, startedAtMs, overAtMs)),
+    outageMs: totalOutageMs(findOutages(stage.attempts, startedAtMs, mendedAtMs)),
+    returnOutageMs: totalOutageMs(findOutages(stage.attempts, mendedAtMs, overAtMs)),
+    helped,
     answering: rollCall.most(seenAtMs, mendedAtMs),
     mostAnswering: rollCall.most(startedAtMs, overAtMs),
     bound,
   };
+}
+
+/** Waits until the client is served, and lets it ask anew if it is not in time. Returns how often that was done. */
+async function helpClient({ stage }: Performance): Promise<0 | 1> {
+  const untilMs = monotonicMs() + PATIENCE_MS - RETURN_MS;
+  while (stage.holder() === null || servedBy(stage) !== stage.holder()) {
+    if (monotonicMs() > untilMs) {
+      ip('-n client neigh flush dev eth0');
+      return 1;
+    }
+    await pause(10);
+  }
+  return 0;
 }
 
 /** Waits until one serves and the others stand by. */
