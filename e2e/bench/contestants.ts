@@ -36,15 +36,10 @@ export interface Contestant {
   readonly open: () => Promise<Performance>;
 }
 
-/** How our agents stand on a shared segment. A client must forget soon while nobody announces a new holder. */
-const PROVIDER = 'none' as 'none' | 'l2';
-const CLIENT = PROVIDER === 'l2' ? 'ordinary' : 'forgetful';
-
 interface Profile {
   readonly name: string;
   readonly setup: string;
   readonly env: Readonly<Record<string, string>>;
-  readonly timings: { readonly leaseDurationMs: number; readonly renewDeadlineMs: number };
   readonly targetsMs: Contestant['targetsMs'];
 }
 
@@ -52,7 +47,6 @@ const DEFAULTS: Profile = {
   name: 'Leasehold',
   setup: 'default settings: lease duration 3 s, probe each second',
   env: {},
-  timings: { leaseDurationMs: 3_000, renewDeadlineMs: 2_000 },
   targetsMs: { 'process killed': 3_100, 'node cut off': 3_100, 'stopped politely': 150, 'health check fails': 1_900 },
 };
 
@@ -60,7 +54,6 @@ const FAST: Profile = {
   name: 'Leasehold, fast',
   setup: 'LEASE_DURATION=600ms RENEW_DEADLINE=300ms RENEW_INTERVAL=150ms PROBE_INTERVAL=200ms',
   env: { LEASE_DURATION: '600ms', RENEW_DEADLINE: '300ms', RENEW_INTERVAL: '150ms', PROBE_INTERVAL: '200ms' },
-  timings: { leaseDurationMs: 600, renewDeadlineMs: 300 },
   targetsMs: { 'process killed': 800, 'node cut off': 800, 'stopped politely': 150 },
 };
 
@@ -87,10 +80,10 @@ function keepalived(advertS: number, installed: { readonly program: string; read
   };
 }
 
-function leasehold({ name, setup, env, timings, targetsMs }: Profile, bundle: string): Contestant {
+function leasehold({ name, setup, env, targetsMs }: Profile, bundle: string): Contestant {
   return {
     name,
-    setup: `${setup}; PROVIDER=${PROVIDER}${CLIENT === 'forgetful' ? ', with a client that asks by ARP each 0.1 s' : ''}`,
+    setup,
     targetsMs,
     mustBeAlone: true,
     open: async () => {
@@ -98,10 +91,9 @@ function leasehold({ name, setup, env, timings, targetsMs }: Profile, bundle: st
         bundle,
         actionMs: 0,
         topology: 'l2',
-        client: CLIENT,
+        client: 'ordinary',
         clientIntervalMs: CLIENT_INTERVAL_MS,
-        timings,
-        env: { PROVIDER, ...env },
+        env,
       } as const;
       const stage = await NamespaceStage.open(options, (onLease) => StandInLeases.open(onLease));
       return {
@@ -120,9 +112,8 @@ function leasehold({ name, setup, env, timings, targetsMs }: Profile, bundle: st
   };
 }
 
-/** Everybody who can take part here. Short timings take the fence. */
+/** Everybody who can take part here. */
 export function findContestants(bundle: string, installed: { readonly program: string; readonly version: string } | null): Contestant[] {
   const peers = installed === null ? [] : [keepalived(1, installed), keepalived(0.1, installed)];
-  const profiles = PROVIDER === 'l2' ? [DEFAULTS, FAST] : [DEFAULTS];
-  return [...peers, ...profiles.map((profile) => leasehold(profile, bundle))];
+  return [...peers, leasehold(DEFAULTS, bundle), leasehold(FAST, bundle)];
 }

@@ -47,6 +47,7 @@ function startContender(name: string, index: number): ContenderLoop {
     renewIntervalMs: 500,
     addresses: [ADDRESS],
     kind: 'l2',
+    isFenced: false,
     worstMoveMs: 0,
     claimTimeoutMs: 30_000,
     verifyIntervalMs: 30_000,

@@ -25,11 +25,10 @@ import { FLOATING_IP } from './stage.ts';
 import { LocalServices, startClient } from './players.ts';
 import type { Stage } from './stage.ts';
 import { Watcher } from './watcher.ts';
-import type { Bound, Sample, Timings } from './watcher.ts';
+import type { Bound, Sample } from './watcher.ts';
 
 const FLOATING_IP_ID = 310_077;
 const SAMPLE_MS = 50;
-const DEFAULT_TIMINGS = { leaseDurationMs: 3_000, renewDeadlineMs: 2_000 };
 const FILES = '/run/leasehold-lab';
 /** Where the status of an agent is served, and of a second one on the same node. */
 const PORTS = { first: 9_808, second: 9_809 } as const;
@@ -44,8 +43,6 @@ export interface LabOptions {
   readonly topology?: Topology;
   /** On L2: whether the client believes its ARP cache. */
   readonly client?: ClientKind;
-  /** The timings of the Lease, where `env` changes them. */
-  readonly timings?: Pick<Timings, 'leaseDurationMs' | 'renewDeadlineMs'>;
   /** How often the client opens a connection. */
   readonly clientIntervalMs?: number;
   /** How often everything is looked at. */
@@ -98,7 +95,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     // The stage is what the Lease API tells, and what it is asked through.
     let leases: LeaseApi | null = null;
     const watcher = new Watcher({
-      timings: { ...(options.timings ?? DEFAULT_TIMINGS), providerTimeoutMs: options.providerTimeoutMs ?? 30_000 },
+      timings: { leaseDurationMs: 3_000, renewDeadlineMs: 2_000, providerTimeoutMs: options.providerTimeoutMs ?? 30_000 },
       kind,
       nowMs: monotonicMs,
       wallClockMs: Date.now,
