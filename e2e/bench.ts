@@ -16,7 +16,7 @@ import { findNamespaces, isInside, runInside } from '../test/support/namespaces.
 import { findContestants } from './bench/contestants.ts';
 import { measureGrowth } from './bench/growth.ts';
 import { say } from './bench/measures.ts';
-import { sayGrowth, saySideBySide, violationsOf } from './bench/report.ts';
+import { asJson, sayGrowth, saySideBySide, violationsOf } from './bench/report.ts';
 import type { BenchResult } from './bench/report.ts';
 import { FAULTS as ROUTED_FAULTS, measureRouted, sayRouted } from './bench/routed.ts';
 import { FAULTS as L2_FAULTS, measureContestant } from './bench/side-by-side.ts';
@@ -59,7 +59,7 @@ async function bench({ parts, runs, only, contestant, json }: Options): Promise<
   if (result.sideBySide !== null) saySideBySide(result.sideBySide, runs);
   if (result.growth !== null) sayGrowth(result.growth);
   if (result.routed !== null) sayRouted(result.routed);
-  if (json !== undefined) writeFileSync(json, `${JSON.stringify(result, null, 2)}\n`);
+  if (json !== undefined) writeFileSync(json, asJson(result));
   return violationsOf(result).length === 0 ? 0 : 1;
 }
 

@@ -2,7 +2,7 @@
  * Draws what `npm run bench -- --json FILE` wrote down: for each fault and contestant how long it took until another node
  * served, and how long of that clients were without an answer.
  *
- * Arguments: `--json FILE` (what the benchmark wrote), `--svg FILE` (docs/bench.svg by default). Readable on light and on dark
+ * Arguments: `--json FILE` (what the benchmark wrote; docs/bench.json by default), `--svg FILE` (docs/bench.svg by default). Readable on light and on dark
  * ground, by the reader's preference. A bar is a median, its whisker goes from minimum to maximum.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { misuse, readOptions, writableFile } from './arguments.ts';
 
 const WIDTH = 760;
 /** Where the bars begin, and how far the longest may reach: notes stand behind it. */
-const [LEFT, RIGHT] = [130, 570];
+const [LEFT, RIGHT] = [130, 550];
 const [ROW, BAR, GROUP_HEAD, GROUP_GAP, TOP, BOTTOM] = [20, 13, 22, 12, 62, 30];
 const HALF_A_SECOND_MS = 500;
 
@@ -58,7 +58,7 @@ export function chartOf(contestants: readonly ContestantResult[], runs: number):
     `<title>${what}</title>`,
     `<style>${STYLE}\n</style>`,
     `<text class="title" x="8" y="22">${what}</text>`,
-    '<text class="faint" x="8" y="42">solid: clients without an answer; pale: the node that failed still answers them</text>',
+    '<text class="faint" x="8" y="42">solid: clients without an answer; pale: the old node still answers them</text>',
     ...gridOf(spanMs, y, x),
     ...drawn,
     '</svg>',
@@ -86,7 +86,7 @@ function rowOf(name: string, colour: string, result: FaultResult, y: number, x: 
 /** What is to be said where one address was answered for by more than one node. */
 function noteOf(afterwards: number, most: number): string {
   if (most <= 1) return '';
-  return `<tspan class="note" dx="8">${afterwards > 1 ? `${afterwards} nodes answer` : `${most} nodes answer on its return`}</tspan>`;
+  return `<tspan class="note" dx="8">${afterwards > 1 ? `${afterwards} nodes answer` : `${most} answer on return`}</tspan>`;
 }
 
 function gridOf(spanMs: number, bottom: number, x: (ms: number) => number): string[] {
@@ -105,12 +105,14 @@ function escaped(text: string): string {
 }
 
 function main(): void {
-  const values = readOptions(process.argv.slice(2), { json: { type: 'string' }, svg: { type: 'string' } });
-  if (values.json === undefined) misuse('--json FILE is needed: what `npm run bench -- --json FILE` wrote.');
+  const docs = join(fileURLToPath(new URL('..', import.meta.url)), 'docs');
+  const values = readOptions(process.argv.slice(2), {
+    json: { type: 'string', default: join(docs, 'bench.json') },
+    svg: { type: 'string', default: join(docs, 'bench.svg') },
+  });
   const { sideBySide, runs } = JSON.parse(readFileSync(values.json, 'utf8')) as BenchResult;
   if (sideBySide?.some(({ faults }) => faults.length > 0) !== true) misuse(`--json=${values.json} compares nobody.`);
-  const svg = values.svg ?? join(fileURLToPath(new URL('..', import.meta.url)), 'docs', 'bench.svg');
-  writeFileSync(writableFile('svg', svg) ?? svg, chartOf(sideBySide, runs));
+  writeFileSync(writableFile('svg', values.svg) ?? values.svg, chartOf(sideBySide, runs));
 }
 
 if (import.meta.main) main();

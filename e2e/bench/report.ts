@@ -16,6 +16,12 @@ export interface BenchResult {
   readonly routed: RoutedResult | null;
 }
 
+/** The result as a file holds it, with no more digits than were measured. */
+export function asJson(result: BenchResult): string {
+  const rounded = (_: string, value: unknown): unknown => (typeof value === 'number' ? Math.round(value * 100) / 100 : value);
+  return `${JSON.stringify(result, rounded, 2)}\n`;
+}
+
 export function saySideBySide(contestants: readonly ContestantResult[], runs: number): void {
   say(`On a shared segment, a connection every 10 ms; median (minimum–maximum) of ${runs}.`);
   say('Nodes that answer one ARP request: once another node serves / at the most until everything is as before.');
@@ -44,7 +50,7 @@ export function saySideBySide(contestants: readonly ContestantResult[], runs: nu
 function rowOf({ movedMs, outageMs, returnOutageMs, helped, answering, mostAnswering, bound, targetMs }: FaultResult): string {
   const most = (values: readonly number[]): number => Math.max(...values);
   const target = targetMs === null ? '' : `≤ ${targetMs / 1_000} s${isMet(targetMs, movedMs, outageMs) ? '' : ', missed'}`;
-  const again = `${shown(returnOutageMs)}${helped === 0 ? '' : `, cut short ${helped} times`}`;
+  const again = `${shown(returnOutageMs)}${helped === 0 ? '' : `, cut short in ${helped} runs`}`;
   return [shown(movedMs), shown(outageMs), again, `${most(answering)} / ${most(mostAnswering)}`, most(bound), target].join(' | ');
 }
 
@@ -60,15 +66,15 @@ export function sayGrowth(growth: readonly GrowthResult[]): void {
   say();
   say('One process that holds so many Leases, each with default timings and a watch of its own:');
   say();
-  say('| contenders | API requests a minute | for each | of a core | for each | resident | for each beyond the first |');
-  say('|---|---|---|---|---|---|---|');
+  say('| contenders | held at the end | API requests a minute | for each | of a core | for each | resident | for each beyond the first |');
+  say('|---|---|---|---|---|---|---|---|');
   const [first] = growth;
-  for (const { contenders, requestsPerMinute, cost } of growth) {
+  for (const { contenders, held, requestsPerMinute, cost } of growth) {
     const beyond = contenders - (first?.contenders ?? 0);
     const growthMb = beyond > 0 && first !== undefined ? `${((cost.residentMb - first.cost.residentMb) / beyond).toFixed(2)} MB` : '–';
     const requests = `${requestsPerMinute.toFixed(0)} | ${(requestsPerMinute / contenders).toFixed(0)}`;
     const processor = `${cost.processor.toFixed(1)} % | ${(cost.processor / contenders).toFixed(2)} %`;
-    say(`| ${contenders} | ${requests} | ${processor} | ${cost.residentMb.toFixed(0)} MB | ${growthMb} |`);
+    say(`| ${contenders} | ${held} | ${requests} | ${processor} | ${cost.residentMb.toFixed(0)} MB | ${growthMb} |`);
   }
 }
 

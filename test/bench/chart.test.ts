@@ -56,6 +56,6 @@ describe('the chart of the benchmark', () => {
 
   test('says where more than one node answers, and when', () => {
     assert.equal(CHART.match(/>2 nodes answer</g)?.length, 1);
-    assert.equal(CHART.match(/>2 nodes answer on its return</g)?.length, 1);
+    assert.equal(CHART.match(/>2 answer on return</g)?.length, 1);
   });
 });
