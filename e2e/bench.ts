@@ -1,7 +1,7 @@
 /**
  * Measures what each fault costs the clients, what agents cost, and how that grows; beside keepalived on a shared segment.
  *
- * Arguments: `--part side-by-side|growth|routed` (all of them by default), `--runs N` (7 by default), `--only TEXT` (faults
+ * Arguments: `--part side-by-side|growth|timings|routed` (all of them by default), `--runs N` (7 by default), `--only TEXT` (faults
  * whose names contain it, and nothing else), `--contestant TEXT` (those whose names contain it), `--json FILE`. Needs network
  * namespaces. Where keepalived is not installed, only our agents are measured. Medians are given with minimum and maximum.
  * Ends with 1 if what must never be was seen.
@@ -21,9 +21,10 @@ import type { BenchResult } from './bench/report.ts';
 import { FAULTS as ROUTED_FAULTS, measureRouted, sayRouted } from './bench/routed.ts';
 import { FAULTS as L2_FAULTS, measureContestant } from './bench/side-by-side.ts';
 import type { ContestantResult } from './bench/side-by-side.ts';
+import { measureTimings, sayTimings } from './bench/timings.ts';
 import { findKeepalived } from './lab/keepalived-stage.ts';
 
-const PARTS = ['side-by-side', 'growth', 'routed'] as const;
+const PARTS = ['side-by-side', 'growth', 'timings', 'routed'] as const;
 type Part = (typeof PARTS)[number];
 
 interface Options {
@@ -42,6 +43,7 @@ async function bench({ parts, runs, only, contestant, json }: Options): Promise<
     machine: `${cpus().length} cores, Node ${process.version}`,
     sideBySide: null,
     growth: null,
+    timings: null,
     routed: null,
   };
   if (parts.includes('side-by-side') && L2_FAULTS.some(matches)) {
@@ -53,11 +55,13 @@ async function bench({ parts, runs, only, contestant, json }: Options): Promise<
     result.sideBySide = results;
   }
   if (parts.includes('growth') && only === '') result.growth = await measureGrowth();
+  if (parts.includes('timings') && only === '') result.timings = await measureTimings(bundle);
   if (parts.includes('routed') && ROUTED_FAULTS.some(matches)) result.routed = await measureRouted(bundle, { runs, only });
 
   say();
   if (result.sideBySide !== null) saySideBySide(result.sideBySide, runs);
   if (result.growth !== null) sayGrowth(result.growth);
+  if (result.timings !== null) sayTimings(result.timings);
   if (result.routed !== null) sayRouted(result.routed);
   if (json !== undefined) writeFileSync(json, asJson(result));
   return violationsOf(result).length === 0 ? 0 : 1;

@@ -6,6 +6,7 @@ import { median, say, shown } from './measures.ts';
 import type { Cost } from './measures.ts';
 import type { RoutedResult } from './routed.ts';
 import type { ContestantResult, FaultResult } from './side-by-side.ts';
+import type { TimingsResult } from './timings.ts';
 
 /** What `--json` writes: null for each part that was not asked for. */
 export interface BenchResult {
@@ -13,6 +14,7 @@ export interface BenchResult {
   readonly machine: string;
   readonly sideBySide: readonly ContestantResult[] | null;
   readonly growth: readonly GrowthResult[] | null;
+  readonly timings: readonly TimingsResult[] | null;
   readonly routed: RoutedResult | null;
 }
 

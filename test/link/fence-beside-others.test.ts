@@ -139,7 +139,11 @@ describe('the fence beside the rules of others', needs('nft', 'iptables'), () =>
     await pod.ask({ do: 'listen', port: 80 });
     fence.stand({ [IP]: ETH0 });
     node.ip(`addr add ${IP}/32 dev eth0`);
+    const segments = (): string | undefined =>
+      /^Tcp: (?:\S+ ){9}(\d+)/m.exec(pod.run('cat', '/proc/net/snmp').replace(/^Tcp: R.*$/m, ''))?.[1];
+    const before = segments() ?? assert.fail();
     assert.equal(await node.connect(POD, { from: IP }), 'silence');
+    assert.equal(segments(), before);
     open();
     assert.equal(await node.connect(POD, { from: IP, timeoutMs: 2_000 }), 'hello');
   });
