@@ -39,10 +39,10 @@ export interface Link {
   look(): LinkView;
   /**
    * Binds or refreshes so that the kernel ends the address after `lifetimeMs`, rounded down to whole seconds. Where there is a
-   * fence, `openMs` says for how long it lets the address answer; null elsewhere.
+   * fence, `openUntilMs` says until which instant it lets the address answer; null elsewhere.
    */
-  bind(address: string, lifetimeMs: number, openMs: number | null): BindOutcome;
-  /** `tellsClients`: their connections to the address are reset while it still may answer. */
+  bind(address: string, lifetimeMs: number, openUntilMs: number | null): BindOutcome;
+  /** `tellsClients`: their connections to the address are reset first, while it still may answer. */
   unbind(address: string, tellsClients: boolean): UnbindOutcome;
   /** Leaves nothing behind but addresses that could not be taken off, and their closed fence. */
   close(): void;
@@ -52,7 +52,7 @@ export interface Link {
 export interface SegmentPort {
   /** Whether an address answers only while its fence is open. */
   readonly isFenced: boolean;
-  /** Asks the segment who has an address; who answers is seen by the looks that follow. Forgets what was seen before. */
+  /** Asks the segment who has an address; who answers is seen by the looks that follow. Forgets what was said of it before. */
   probe(address: string): void;
   /** Tells the segment that this node has an address. `mayStill` is asked right before each frame. */
   announce(address: string, mayStill: () => boolean): AnnounceOutcome;

@@ -7,7 +7,7 @@
 import { advanceClaim, claimHeldOver, onVerified } from './claims.ts';
 import type { AddressView, AnnounceOutcome, BindOutcome, LinkView, Owner, UnbindOutcome } from './input.ts';
 import { advanceRetained, isLongEnough, leftover, onRetainedOwnerRead, onRetainedSeen, unbind } from './retention.ts';
-import { advanceAnnouncing, announceFrom, hasCarrierChanged, onRivalSeen, probe } from './segment.ts';
+import { advanceAnnouncing, announceFrom, isPluggedAnew, onRivalSeen, probe } from './segment.ts';
 import { LIFETIME_UNIT_MS, lifetimeEndMs, openUntilMs } from './settings.ts';
 import type { AddressState, Claim, Office } from './state.ts';
 import type { Turn } from './turn.ts';
@@ -125,7 +125,7 @@ export function onBindDone(turn: Turn, address: string, outcome: BindOutcome): v
     case 'too-late':
       return turn.setAddress(address, { is: 'absent', problem: null, retryAtMs: turn.nowMs });
     case 'failed':
-      // A refresh that failed took nothing off: what is still there is let go of like any other.
+      // Whether a refresh that failed took it off is seen by the next look: until then it is let go of like any other.
       return wasBound ? failRefresh(turn, address, state, outcome.message) : failBind(turn, address, outcome.message);
   }
 }
@@ -137,6 +137,8 @@ function failRefresh(turn: Turn, address: string, state: AddressState & { is: 'b
 
 /** Where nobody arbitrates, somebody else's copy of an address can neither be used nor be taken away. */
 function refuseForeign(turn: Turn, address: string, interfaceName: string): void {
+  // What had been opened for our own copy must not serve theirs.
+  if (turn.address(address).is === 'bound') turn.command({ type: 'unbind', address, tellUntilMs: null });
   failBind(turn, address, `it is configured on ${interfaceName} by somebody else: remove it there`);
 }
 
@@ -146,6 +148,8 @@ function failBind(turn: Turn, address: string, problem: string): void {
 }
 
 function setUnbindable(turn: Turn, address: string, problem: string): void {
+  // The last look was before: what there really is decides whether the Lease may be released.
+  turn.lookNow();
   turn.setAddress(address, { is: 'absent', problem, retryAtMs: turn.nowMs + BIND_RETRY_MS });
 }
 
@@ -197,7 +201,7 @@ export function onLooked(turn: Turn, view: LinkView): void {
     if (state.is === 'probing') onProbed(turn, address, state, seen === undefined ? view.problem : null, rival);
     else if (state.is === 'bound' && rival !== undefined) onRivalSeen(turn, address, rival);
     else if (seen !== undefined) onAddressSeen(turn, address, seen);
-    if (hasCarrierChanged(before, view, address)) announceAnew(turn, address);
+    if (isPluggedAnew(before, view, address)) announceAnew(turn, address);
   }
 }
 

@@ -10,7 +10,7 @@ import { standby } from './candidate.ts';
 import type { ReadOutcome, WriteOutcome } from './input.ts';
 import { isTermAskedFor, observe, termOf } from './lease.ts';
 import type { LeaseRecord, Term } from './lease.ts';
-import { letGoOfAddresses } from './retention.ts';
+import { letGoOfAddresses, takeOffLeftovers } from './retention.ts';
 import type { Life, Office, StandBack } from './state.ts';
 import type { Turn } from './turn.ts';
 
@@ -145,6 +145,7 @@ function finish(turn: Turn, life: SteppingDown, reason: string, find: 'read' | '
 /** Does what is due for a contender that is leaving: it ends once nothing lingers any more. */
 export function leave(turn: Turn): void {
   callOffRequest(turn);
+  takeOffLeftovers(turn);
   if (!noAddressNeedsUs(turn)) return;
   turn.reason ??= 'nothing is left to do';
   turn.draft.life = { is: 'stopped' };

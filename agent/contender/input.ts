@@ -67,8 +67,11 @@ export interface LinkView {
   /** The name of the interface chosen for each address; no entry where there is none. */
   readonly interfaces: Readonly<Record<string, string>>;
   readonly addresses: Readonly<Record<string, AddressView>>;
-  /** How often the carrier of the interface chosen for each address has come or gone; no entry where that does not matter. */
-  readonly carrierChanges: Readonly<Record<string, number>>;
+  /**
+   * Of the interface chosen for each address, a text that is another one whenever what is behind its cable may have to be told
+   * anew who has the address; no entry where nobody has to be told.
+   */
+  readonly plugged: Readonly<Record<string, string>>;
   /** The hardware address of somebody else who has said since the last look that an address is theirs (L2). */
   readonly rivals: Readonly<Record<string, string>>;
 }

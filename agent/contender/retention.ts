@@ -214,6 +214,19 @@ export function letGoOfAddresses(turn: Turn, endedAtMs: number, tellUntilMs: num
   }
 }
 
+/**
+ * Who leaves for good takes along, on L2, what a dead predecessor has left bound: the fence before it goes, too. What cannot be
+ * taken off stays behind it until its lifetime ends.
+ */
+export function takeOffLeftovers(turn: Turn): void {
+  const { draft, nowMs } = turn;
+  if (draft.settings.kind !== 'l2' || !isAlone(draft)) return;
+  for (const address of draft.settings.addresses) {
+    const state = turn.address(address);
+    if (state.is === 'leftover' && nowMs >= state.reading.readAtMs) unbind(turn, address, 0, null);
+  }
+}
+
 function lingering(turn: Turn, managed: boolean, sinceMs: number): AddressState & { is: 'lingering' } {
   const reading = { ...FIRST_READING, readAtMs: turn.nowMs + FIRST_READING.pauseMs };
   return { is: 'lingering', managed, untilMs: sinceMs + turn.draft.settings.worstMoveMs, reading };

@@ -32,7 +32,7 @@ export function announceFrom(atMs: number): Announcing {
 /** Announces if it is time to. */
 export function advanceAnnouncing(turn: Turn, address: string, state: AddressState & { is: 'bound' }, office: Office): void {
   const { announcing } = state;
-  if (announcing === null || office.doubt !== null || !turn.due(announcing.atMs)) return;
+  if (announcing === null || state.problem !== null || office.doubt !== null || !turn.due(announcing.atMs)) return;
   const count = announcing.count + 1;
   const afterMs = ANNOUNCE_AFTER_MS[count];
   const atMs = afterMs === undefined ? turn.nowMs + ANNOUNCE_EVERY_MS : Math.max(turn.nowMs, announcing.sinceMs + afterMs);
@@ -50,8 +50,8 @@ export function onRivalSeen(turn: Turn, address: string, rival: string): void {
   turn.draft.life = { is: 'holding', office: { ...life.office, doubt: 'sight', renewAtMs: turn.nowMs } };
 }
 
-/** Whether the carrier of an address's interface has come or gone between two looks, however shortly. */
-export function hasCarrierChanged(before: LinkView | null, now: LinkView, address: string): boolean {
-  const [earlier, later] = [before?.carrierChanges[address], now.carrierChanges[address]];
+/** Whether an address's interface has been plugged in anew between two looks, however shortly it was out. */
+export function isPluggedAnew(before: LinkView | null, now: LinkView, address: string): boolean {
+  const [earlier, later] = [before?.plugged[address], now.plugged[address]];
   return earlier !== undefined && later !== undefined && earlier !== later;
 }

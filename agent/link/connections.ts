@@ -42,6 +42,7 @@ export class Connections {
     // A server that listens to both families has its IPv4 connections as IPv6 ones with a mapped address.
     const families = family === 4 ? [AF_INET, AF_INET6] : [AF_INET6];
     let count = 0;
+    let refusal: SystemError | null = null;
     for (const socketFamily of families) {
       const condition = encodeAttribute(INET_DIAG_REQ_BYTECODE, sourceIs(family === 4 ? AF_INET : AF_INET6, address));
       const found = this.#socket.dump(
@@ -50,25 +51,22 @@ export class Connections {
       );
       for (const { type, body } of found) {
         if (type !== SOCK_DIAG_BY_FAMILY || body.length < 4 + SOCKET_ID_LENGTH || count >= RESETS_MAX) continue;
-        count += this.#destroy(request(socketFamily, body.subarray(4, 4 + SOCKET_ID_LENGTH)));
+        try {
+          this.#socket.change(SOCK_DESTROY, 0, request(socketFamily, body.subarray(4, 4 + SOCKET_ID_LENGTH)));
+          count += 1;
+        } catch (error) {
+          // It has ended in the meantime, or is of a kind that this kernel does not destroy, such as what is left of a closed one.
+          if (!(error instanceof SystemError) || !['ENOENT', 'EOPNOTSUPP'].includes(error.code)) throw error;
+          if (error.code === 'EOPNOTSUPP') refusal = error;
+        }
       }
     }
+    if (count === 0 && refusal !== null) throw refusal;
     return count;
   }
 
   close(): void {
     this.#socket.close();
-  }
-
-  #destroy(body: Buffer): number {
-    try {
-      this.#socket.change(SOCK_DESTROY, 0, body);
-      return 1;
-    } catch (error) {
-      // It has ended in the meantime.
-      if (error instanceof SystemError && error.code === 'ENOENT') return 0;
-      throw error;
-    }
   }
 }
 

@@ -2,9 +2,9 @@
  * The fence: a packet filter of our own that lets an address answer only while it is open (rule 7).
  *
  * Guarantees: while its tables stand, nothing of this node answers for an address that is not open, on whatever path: ARP
- * requests for it and answers with it, neighbour solicitations and advertisements, packets to it from outside and from
+ * requests for it and answers with it, neighbour advertisements, packets to it from outside and from
  * this node itself, before anybody translates their address, and packets from it, after. An address that was opened closes by
- * itself, in the kernel, to the tick and never late, whatever has become of this process; opening it again leaves no gap.
+ * itself, in the kernel, some milliseconds early and never late, whatever has become of this process; opening it again leaves no gap.
  * A node that does not have the address reaches it like any other one. Rules and tables of others are not touched.
  *
  * It does not guarantee: anything after somebody else has removed the tables, until the next opening finds that and puts
@@ -14,6 +14,7 @@
 import type { Clock } from '../clock.ts';
 import type { Address } from '../address.ts';
 import { SystemError } from './libc.ts';
+import type { Message } from './netlink.ts';
 import type { NetlinkSocket, Request } from './netlink-socket.ts';
 import {
   BATCH,
@@ -24,6 +25,7 @@ import {
   generationOf,
   GET_GENERATION,
   getTable,
+  isDormant,
   isForThisMachine,
   isRuleOf,
   listRules,
@@ -45,28 +47,23 @@ const LAST = 450;
 /** A multiple of the kernel's tick at each of its rates (100, 250, 300 and 1000 Hz), so that no timeout is rounded up. */
 const TICKS_MS = 20;
 
-/** A process that was held up for longer than this between its clock and the kernel's has opened for too long, and does it again. */
+/** A process that may have had to wait for longer than this between its clock and the kernel's does what it did again. */
 const HELD_UP_MS = 10;
 const OPEN_TRIES = 3;
 
-/** An interface that every machine has, as one that needs every kind of rule. */
-const TRIAL_INTERFACE: FencedInterface = { name: 'lo', mac: '00:00:00:00:00:00', isBridge: true };
+/** An interface that every machine has. */
+const TRIAL_INTERFACE: FencedInterface = { name: 'lo', mac: '00:00:00:00:00:00', kind: 'dummy' };
 
 const FAMILY_NUMBERS = { 4: Buffer.from([2]), 6: Buffer.from([10]) } as const;
-const ICMPV6 = Buffer.from([58]);
-const NEIGHBOUR_SOLICITATION = Buffer.from([135]);
-const NEIGHBOUR_ADVERTISEMENT = Buffer.from([136]);
 
 const ETHERNET_DESTINATION: Field = { base: 'link', offset: 0, length: 6 };
-const ICMPV6_TYPE: Field = { base: 'transport', offset: 0, length: 1 };
-const NEIGHBOUR_TARGET: Field = { base: 'transport', offset: 8, length: 16 };
 const ARP_SENDER: Field = { base: 'network', offset: 14, length: 4 };
 const ARP_TARGET: Field = { base: 'network', offset: 24, length: 4 };
 const SOURCE = { 4: { base: 'network', offset: 12, length: 4 }, 6: { base: 'network', offset: 8, length: 16 } } as const;
 const DESTINATION = { 4: { base: 'network', offset: 16, length: 4 }, 6: { base: 'network', offset: 24, length: 16 } } as const;
 
 /** What the fence has to know of the interface that an address is on. */
-export type FencedInterface = Pick<LinkRow, 'name' | 'mac' | 'isBridge'>;
+export type FencedInterface = Pick<LinkRow, 'name' | 'mac' | 'kind'>;
 type Interfaces = Readonly<Record<string, FencedInterface>>;
 
 interface Rule {
@@ -87,7 +84,6 @@ const CHAINS: readonly (readonly [TableFamily, Hook, number])[] = [
   ['arp', 'input', FIRST],
   ['arp', 'output', FIRST],
   ['inet', 'prerouting', FIRST],
-  ['inet', 'input', FIRST],
   ['inet', 'output', FIRST],
   ['inet', 'postrouting', LAST],
 ];
@@ -117,6 +113,8 @@ export class Fence {
   #built: Interfaces | null = null;
   /** The number of the last transaction after which the tables were known to stand. */
   #generation: number | null = null;
+  /** The number that this process's own last transaction should have. */
+  #lastTransaction: number | null = null;
   /** Until when each address is open. */
   readonly #openUntilMs = new Map<string, number>();
 
@@ -148,42 +146,35 @@ export class Fence {
    * kernel would close it too late: it is closed then. The tables have to stand.
    */
   open(text: string, untilMs: number): boolean {
-    for (let tries = 0; tries < OPEN_TRIES; tries += 1) {
-      const nowMs = this.#options.clock.nowMs();
-      if (untilMs - nowMs < TICKS_MS) break;
-      this.#openOnce(text, untilMs);
-      // Between the look at the clock and the kernel's own this process may have had to wait.
-      if (this.#options.clock.nowMs() - nowMs < HELD_UP_MS) return true;
-    }
-    this.close(text);
-    return false;
-  }
-
-  #openOnce(text: string, untilMs: number): void {
-    const { table, clock } = this.#options;
-    const elements = this.#elementsOf(text);
-    const nowMs = clock.nowMs();
-    const isOpen = (this.#openUntilMs.get(text) ?? 0) > nowMs;
-    const timeoutMs = wholeTicks(untilMs - nowMs);
-    this.#openUntilMs.set(text, nowMs + timeoutMs);
-    const additions = elements.map(({ family, set, key }) => newElement(family, table, set, key, timeoutMs));
-    // In one transaction, so that there is no packet to which it is closed in between.
-    if (isOpen && this.#changeIfThere([...this.#deletions(elements), ...additions])) return;
-    for (const element of elements) this.#changeIfThere(this.#deletions([element]));
-    this.#transact(additions);
+    const isOpen = this.#unlessHeldUp((nowMs) => {
+      const timeoutMs = timeoutUntil(untilMs, nowMs);
+      if (timeoutMs === null) return false;
+      this.#openUntilMs.set(text, untilMs);
+      this.#transact(this.#elementsOf(text).flatMap((element) => this.#replacement(element, timeoutMs)));
+      return true;
+    });
+    if (!isOpen) this.close(text);
+    return isOpen;
   }
 
   /** Closes an address. */
   close(text: string): void {
     this.#openUntilMs.delete(text);
-    for (const element of this.#elementsOf(text)) this.#changeIfThere(this.#deletions([element]));
+    const failures: SystemError[] = [];
+    for (const { family, set, key } of this.#elementsOf(text)) {
+      const { table } = this.#options;
+      // Added first, so that there is something to delete: a deletion that finds nothing costs a transaction that is taken back.
+      const changes = [newElement(family, table, set, key, TICKS_MS), deleteElement(family, table, set, key)];
+      this.#changeIfThere(changes, failures);
+    }
+    if (failures[0] !== undefined) throw failures[0];
   }
 
   /** Closes what an earlier process has left open. No other process may use these tables any more. */
   sweep(): void {
     if (this.#built !== null) return;
     const { table } = this.#options;
-    if (TABLE_FAMILIES.some((family) => this.#exists(family))) this.#rebuild({});
+    if (TABLE_FAMILIES.some((family) => this.#table(family) !== null)) this.#rebuild({});
     else return;
     this.#options.onNotice('info', `closed the packet filter ${table} that an earlier agent has left behind`);
   }
@@ -192,7 +183,9 @@ export class Fence {
   remove(): void {
     if (this.#built === null) return;
     this.#built = null;
-    for (const family of TABLE_FAMILIES) this.#changeIfThere([deleteTable(family, this.#options.table)]);
+    const failures: SystemError[] = [];
+    for (const family of TABLE_FAMILIES) this.#changeIfThere([deleteTable(family, this.#options.table)], failures);
+    if (failures[0] !== undefined) throw failures[0];
   }
 
   /** Closes the socket, and leaves what stands to the kernel. */
@@ -201,17 +194,43 @@ export class Fence {
   }
 
   #rebuild(interfaces: Interfaces): void {
-    const { table, clock } = this.#options;
-    const nowMs = clock.nowMs();
-    const open = [...this.#openUntilMs].flatMap(([text, untilMs]) => {
-      const timeoutMs = wholeTicks(untilMs - nowMs);
-      if (timeoutMs < TICKS_MS) return [];
-      return this.#elementsOf(text).map(({ family, set, key }) => newElement(family, table, set, key, timeoutMs));
-    });
+    const { table } = this.#options;
     // Deleting needs something to be there, and adding a table that is there changes nothing.
     const anew = TABLE_FAMILIES.flatMap((family) => [newTable(family, table), deleteTable(family, table)]);
-    this.#transact([...anew, ...this.#construction(table, interfaces), ...open]);
+    const closed = [...anew, ...this.#construction(table, interfaces)];
+    const isInTime = this.#unlessHeldUp((nowMs) => {
+      this.#transact([...closed, ...this.#stillOpen(nowMs)]);
+      return true;
+    });
+    if (!isInTime) {
+      this.#openUntilMs.clear();
+      this.#transact(closed);
+    }
     this.#built = interfaces;
+    this.#generation = this.#lastTransaction;
+  }
+
+  /** What is open and may be for a while yet, as elements of tables that are made anew. */
+  #stillOpen(nowMs: number): Request[] {
+    return [...this.#openUntilMs].flatMap(([text, untilMs]) => {
+      const timeoutMs = timeoutUntil(untilMs, nowMs);
+      if (timeoutMs === null) return [];
+      return this.#elementsOf(text).map(({ family, set, key }) => newElement(family, this.#options.table, set, key, timeoutMs));
+    });
+  }
+
+  /**
+   * Does what depends on the clock, and does it again if this process had to wait between its own look at the clock and the
+   * kernel's. False when the work itself says so, or when it was held up too often.
+   */
+  #unlessHeldUp(work: (nowMs: number) => boolean): boolean {
+    const { clock } = this.#options;
+    for (let tries = 0; tries < OPEN_TRIES; tries += 1) {
+      const nowMs = clock.nowMs();
+      if (!work(nowMs)) return false;
+      if (clock.nowMs() - nowMs < HELD_UP_MS) return true;
+    }
+    return false;
   }
 
   /** Tables, sets, chains and rules, all closed. */
@@ -228,25 +247,29 @@ export class Fence {
     return [...this.#addresses.values()].flatMap((address) => rulesFor(address, interfaces[address.text] ?? null));
   }
 
-  /** Whether every rule is there. A rule cannot be changed without becoming another one, but one may be missing. */
+  /** Whether the tables are there, awake, with as many rules as they were given. */
   #isWhole(): boolean {
     const generation = this.#currentGeneration();
     const expected = this.#rules(this.#built ?? {});
     for (const family of TABLE_FAMILIES) {
-      const { type, body } = listRules(family, this.#options.table);
-      const rules = this.#socket.dump(type, body).filter((message) => isRuleOf(message, this.#options.table));
+      const { table } = this.#options;
+      const found = this.#table(family);
+      if (found === null || isDormant(found)) return false;
+      const { type, body } = listRules(family, table);
+      const rules = this.#socket.dump(type, body).filter((message) => isRuleOf(message, table));
       if (rules.length !== expected.filter((rule) => rule.family === family).length) return false;
     }
     this.#generation = generation;
     return true;
   }
 
-  #exists(family: TableFamily): boolean {
+  /** A table as the kernel shows it, or null. */
+  #table(family: TableFamily): Message | null {
     const { type, body } = getTable(family, this.#options.table);
     try {
-      return this.#socket.get(type, body).length > 0;
+      return this.#socket.get(type, body)[0] ?? null;
     } catch (error) {
-      if (error instanceof SystemError && error.code === 'ENOENT') return false;
+      if (error instanceof SystemError && error.code === 'ENOENT') return null;
       throw error;
     }
   }
@@ -263,26 +286,30 @@ export class Fence {
     return SETS.filter(([, version]) => version === address.family).map(([family, version]) => ({ family, set: setOf(version), key }));
   }
 
-  #deletions(elements: readonly Element[]): Request[] {
-    return elements.map(({ family, set, key }) => deleteElement(family, this.#options.table, set, key));
+  /** An element with a new time to live, whether or not it is there, and without a packet for which it is not. */
+  #replacement({ family, set, key }: Element, timeoutMs: number): Request[] {
+    const { table } = this.#options;
+    const element = newElement(family, table, set, key, timeoutMs);
+    return [element, deleteElement(family, table, set, key), element];
   }
 
-  /** Makes a change unless something that it needs is not there. */
-  #changeIfThere(changes: readonly Request[]): boolean {
+  /** Makes a change unless what it needs is not there, and notes why else it could not be made. */
+  #changeIfThere(changes: readonly Request[], failures: SystemError[]): void {
     try {
       this.#transact(changes);
-      return true;
     } catch (error) {
-      if (error instanceof SystemError && error.code === 'ENOENT') return false;
-      throw error;
+      if (!(error instanceof SystemError)) throw error;
+      if (error.code !== 'ENOENT') failures.push(error);
     }
   }
 
   #transact(changes: readonly Request[]): void {
     const before = this.#currentGeneration();
     this.#socket.transact(BATCH.begin, changes, BATCH.end);
-    // Whoever else has changed something meanwhile has counted on as well, which shows in the next comparison.
-    this.#generation = before === null ? null : (before + 1) >>> 0;
+    this.#lastTransaction = before === null ? null : (before + 1) >>> 0;
+    // Only from where the tables were known to stand: what somebody else has done before must be looked at. Whoever has changed
+    // something meanwhile has counted on as well, which shows in the next comparison.
+    this.#generation = before === this.#generation ? this.#lastTransaction : null;
   }
 }
 
@@ -294,19 +321,9 @@ function rulesFor(address: Address, on: FencedInterface | null): Rule[] {
   const set = setOf(version);
   const closed = (field: Field): Step[] => [fieldIs(field, bytes), fieldNotIn(field, set)];
   const ofVersion = metaIs('nfproto', FAMILY_NUMBERS[version]);
-  const neighbourDiscovery = (type: Buffer): Step[] => [metaIs('l4proto', ICMPV6), fieldIs(ICMPV6_TYPE, type), ...closed(NEIGHBOUR_TARGET)];
   const rules: Rule[] = [
     // To an address of this machine, from wherever, before its destination is translated.
-    {
-      family: 'inet',
-      chain: 'prerouting',
-      steps: [
-        ofVersion,
-        ...closed(destination),
-        ...(on?.isBridge === true ? [metaIs('iifname', nameBytes(on), true)] : []),
-        isForThisMachine(),
-      ],
-    },
+    { family: 'inet', chain: 'prerouting', steps: [ofVersion, ...closed(destination), isForThisMachine()] },
     // From a process of this node.
     { family: 'inet', chain: 'output', steps: [ofVersion, ...closed(destination), isForThisMachine()] },
     { family: 'inet', chain: 'output', steps: [ofVersion, ...closed(source)] },
@@ -314,7 +331,7 @@ function rulesFor(address: Address, on: FencedInterface | null): Rule[] {
   if (on !== null) {
     // From the segment to this machine, even where the address is not bound: a Service may be served under it all the same.
     // What only passes through a bridge may be shown to us, too (br_netfilter), and is meant for another machine.
-    const toThisMachine = on.isBridge ? [fieldIs(ETHERNET_DESTINATION, macBytes(on.mac))] : [];
+    const toThisMachine = on.kind === 'bridge' ? [fieldIs(ETHERNET_DESTINATION, macBytes(on.mac))] : [];
     rules.push({
       family: 'inet',
       chain: 'prerouting',
@@ -322,21 +339,15 @@ function rulesFor(address: Address, on: FencedInterface | null): Rule[] {
     });
     // Answers of a container behind a translated destination bear the address only at the very end. On a bridge they cannot be
     // told from those of another machine, and end by themselves because nothing reaches the container any more.
-    if (!on.isBridge)
+    if (on.kind !== 'bridge')
       rules.push({ family: 'inet', chain: 'postrouting', steps: [ofVersion, ...closed(source), metaIs('oifname', nameBytes(on))] });
   }
-  if (version === 4) {
-    return [
-      ...rules,
-      // An announcement names the address as sender and as target: another node's must be heard.
-      { family: 'arp', chain: 'input', steps: [...closed(ARP_TARGET), fieldIs(ARP_SENDER, bytes, true)] },
-      { family: 'arp', chain: 'output', steps: closed(ARP_SENDER) },
-    ];
-  }
+  if (version === 6) return rules;
   return [
     ...rules,
-    { family: 'inet', chain: 'input', steps: [ofVersion, ...neighbourDiscovery(NEIGHBOUR_SOLICITATION)] },
-    { family: 'inet', chain: 'output', steps: [ofVersion, ...neighbourDiscovery(NEIGHBOUR_ADVERTISEMENT)] },
+    // An announcement names the address as sender and as target: another node's must be heard.
+    { family: 'arp', chain: 'input', steps: [...closed(ARP_TARGET), fieldIs(ARP_SENDER, bytes, true)] },
+    { family: 'arp', chain: 'output', steps: closed(ARP_SENDER) },
   ];
 }
 
@@ -347,8 +358,11 @@ function nameBytes({ name }: FencedInterface): Buffer {
   return bytes;
 }
 
-function wholeTicks(ms: number): number {
-  return Math.floor(ms / TICKS_MS) * TICKS_MS;
+/** For how long the kernel may let an address answer, so that it has closed it by an instant; null when that is too soon. */
+function timeoutUntil(untilMs: number, nowMs: number): number | null {
+  const timeoutMs = Math.floor((untilMs - nowMs - HELD_UP_MS) / TICKS_MS) * TICKS_MS;
+  // Zero would mean that it never ends.
+  return timeoutMs < TICKS_MS ? null : timeoutMs;
 }
 
 function setOf(version: 4 | 6): string {
@@ -361,5 +375,5 @@ function isSame(one: Interfaces, other: Interfaces): boolean {
 }
 
 function isSameInterface(one: FencedInterface | undefined, other: FencedInterface | undefined): boolean {
-  return one?.name === other?.name && one?.mac === other?.mac && one?.isBridge === other?.isBridge;
+  return one?.name === other?.name && one?.mac === other?.mac && one?.kind === other?.kind;
 }

@@ -59,7 +59,7 @@ export interface KernelLinkOptions {
   readonly onNotice: (level: 'info' | 'warn', message: string) => void;
 }
 
-const NOTHING_SEEN = { interfaces: {}, addresses: {}, carrierChanges: {}, rivals: {} } as const;
+const NOTHING_SEEN = { interfaces: {}, addresses: {}, plugged: {}, rivals: {} } as const;
 
 /** What keeps the link from working at all, found at start. */
 export class LinkUnusable extends Error {
@@ -75,6 +75,8 @@ export class KernelLink implements Link {
   readonly #noticed = new Set<string>();
   /** The interface chosen for each address, kept for as long as it exists: what is bound there must not wander. */
   readonly #chosen = new Map<string, number>();
+  /** Every address of this machine at the last look. */
+  #looked: readonly AddressRow[] = [];
   /** Addresses of which this process has removed every copy of ours on another interface. */
   readonly #tidied = new Set<string>();
 
@@ -91,6 +93,7 @@ export class KernelLink implements Link {
   look(): LinkView {
     try {
       const rows = this.#rows();
+      this.#looked = rows;
       const choices = this.#options.addresses.map((address) => ({ address, chosen: this.#choose(address, rows) }));
       const problems = choices.map(({ address, chosen }) => problemOf(chosen, address)).filter((problem) => problem !== null);
       return {
@@ -100,7 +103,7 @@ export class KernelLink implements Link {
           choices.flatMap(({ address, chosen }) => (chosen.is === 'chosen' ? [[address.text, chosen.link.name]] : [])),
         ),
         addresses: Object.fromEntries(this.#options.addresses.map((address) => [address.text, this.#view(address, rows)])),
-        carrierChanges: {},
+        plugged: {},
         rivals: {},
       };
     } catch (error) {
@@ -148,6 +151,17 @@ export class KernelLink implements Link {
   interfaceOf(text: string): LinkRow | null {
     const index = this.#chosen.get(text);
     return index === undefined ? null : this.#link(index);
+  }
+
+  /** The bridge, bond or VRF that an interface is a part of, or null. */
+  masterOf({ masterIndex }: LinkRow): LinkRow | null {
+    return masterIndex === null ? null : this.#link(masterIndex);
+  }
+
+  /** Whether somebody else had an address on an interface of that name when it was looked at last. */
+  hasCopyOn(text: string, interfaceName: string): boolean {
+    const copies = this.#looked.filter((row) => !this.#isOurs(row) && addressText(row.bytes) === text);
+    return copies.some(({ interfaceIndex }) => this.#link(interfaceIndex)?.name === interfaceName);
   }
 
   /** The hardware addresses of this machine. */

@@ -6,7 +6,6 @@
  * Without nf_tables there is no fence, and nothing but the address's lifetime ends it.
  */
 import type { Address } from '../address.ts';
-import type { Clock } from '../clock.ts';
 import type { AnnounceOutcome, BindOutcome, LinkView, UnbindOutcome } from '../contender/input.ts';
 import type { Link, SegmentPort } from '../ports.ts';
 import type { Connections } from './connections.ts';
@@ -22,6 +21,10 @@ const STALE_LIFETIME_MS = 1_000;
 const HETZNER_PRIVATE_MAC = '86:00:00:';
 /** Where kube-proxy in IPVS mode binds the addresses of Services, on every node. */
 const IPVS_INTERFACE = 'kube-ipvs0';
+/** Settings of arp_ignore under which a kernel does not answer for an address of the scope `host` (ip-sysctl). */
+const SILENT_ARP_IGNORE = [3, 8];
+/** What no later try can change. */
+const LASTING = ['EOPNOTSUPP', 'EPERM', 'EPROTONOSUPPORT'];
 
 export interface L2LinkParts {
   readonly kernel: KernelLink;
@@ -30,7 +33,8 @@ export interface L2LinkParts {
   readonly segment: Segment;
   readonly connections: Connections;
   readonly addresses: readonly Address[];
-  readonly clock: Pick<Clock, 'nowMs'>;
+  /** Reads a file below /proc/sys; null where there is none. */
+  readonly readSysctl: (path: string) => string | null;
   readonly onNotice: (level: 'info' | 'warn', message: string) => void;
 }
 
@@ -39,8 +43,8 @@ export class L2Link implements Link, SegmentPort {
   readonly isFenced: boolean;
   readonly #parts: L2LinkParts;
   readonly #addresses: ReadonlyMap<string, Address>;
-  /** Addresses that this process has bound and not yet seen unbound. */
-  readonly #bound = new Set<string>();
+  /** Who else has said since the last look that an address is theirs, by its hardware address. */
+  readonly #rivals = new Map<string, string>();
   #cannotReset = false;
 
   constructor(parts: L2LinkParts) {
@@ -50,55 +54,58 @@ export class L2Link implements Link, SegmentPort {
   }
 
   look(): LinkView {
-    const view = this.#parts.kernel.look();
+    const { kernel, addresses } = this.#parts;
+    const view = kernel.look();
     try {
-      const links = new Map(this.#parts.addresses.map(({ text }) => [text, this.#parts.kernel.interfaceOf(text)]));
-      const problem = view.problem ?? this.#segmentProblem(links, view);
-      const carrierChanges = Object.fromEntries([...links].flatMap(([text, link]) => (link === null ? [] : [[text, link.carrierChanges]])));
-      return { ...view, problem, carrierChanges, rivals: this.#rivals(links) };
+      const links = new Map(addresses.map(({ text }) => [text, kernel.interfaceOf(text)]));
+      this.#listen(links);
+      const rivals = Object.fromEntries(this.#rivals);
+      this.#rivals.clear();
+      const plugged = Object.fromEntries([...links].flatMap(([text, link]) => (link === null ? [] : [[text, pluggedText(link)]])));
+      return { ...view, problem: view.problem ?? this.#segmentProblem(links), plugged, rivals };
     } catch (error) {
       return { ...view, problem: view.problem ?? `the segment cannot be listened to: ${messageOf(error)}` };
     }
   }
 
-  bind(text: string, lifetimeMs: number, openMs: number | null): BindOutcome {
-    const { kernel, fence, clock } = this.#parts;
-    if (fence === null || openMs === null) return kernel.bind(text, lifetimeMs);
-    const closesAtMs = clock.nowMs() + openMs;
+  bind(text: string, lifetimeMs: number, openUntilMs: number | null): BindOutcome {
+    const { kernel, fence } = this.#parts;
+    if (fence === null || openUntilMs === null) return kernel.bind(text, lifetimeMs);
     try {
       fence.stand(this.#interfaces());
       const outcome = kernel.bindUnlessEnough(text, lifetimeMs, lifetimeMs - STALE_LIFETIME_MS);
-      if (outcome.is !== 'bound') return outcome;
-      this.#bound.add(text);
-      if (fence.open(text, closesAtMs)) return outcome;
+      if (outcome.is === 'bound' && fence.open(text, openUntilMs)) return outcome;
+      // Nobody knows what a bind that has failed has left behind, and what is not open has no business to be there.
       const removed = this.unbind(text, false);
+      if (outcome.is !== 'bound') return outcome;
       return removed.is === 'unbound' ? { is: 'too-late' } : removed;
     } catch (error) {
-      // What no fence guards must not be there.
-      kernel.unbind(text);
-      return { is: 'failed', message: `cannot open the packet filter for ${text}: ${messageOf(error)}` };
+      const message = `cannot open the packet filter for ${text}: ${messageOf(error)}`;
+      const removed = this.unbind(text, false);
+      return { is: 'failed', message: removed.is === 'unbound' ? message : `${message}; ${removed.message}` };
     }
   }
 
   unbind(text: string, tellsClients: boolean): UnbindOutcome {
     const { kernel, fence } = this.#parts;
     if (tellsClients) this.#resetConnections(text);
+    let problem: string | null = null;
     try {
       fence?.close(text);
     } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      // It closes by itself, and what is taken off answers nobody.
+      problem = `cannot close the packet filter for ${text}: ${messageOf(error)}`;
     }
     const outcome = kernel.unbind(text);
-    if (outcome.is === 'unbound') this.#bound.delete(text);
-    if (!tellsClients) this.#resetConnections(text);
-    return outcome;
+    // Somebody else may still serve it under a filter that is open, such as kube-proxy.
+    return problem === null ? outcome : { is: 'failed', message: problem };
   }
 
   probe(text: string): void {
     const { kernel, segment } = this.#parts;
     try {
-      segment.heard();
+      // Of the other addresses nothing may be lost: what is heard of them is shown by the next look.
+      this.#listen(new Map(this.#parts.addresses.map((each) => [each.text, kernel.interfaceOf(each.text)])));
+      this.#rivals.delete(text);
       const address = this.#addresses.get(text);
       const link = kernel.interfaceOf(text);
       if (address !== undefined && link !== null) segment.ask(address, link);
@@ -131,8 +138,8 @@ export class L2Link implements Link, SegmentPort {
   close(): void {
     const { kernel, fence, segment, connections } = this.#parts;
     try {
-      // A closed fence stays before what could not be taken off, until its lifetime ends.
-      if (this.#bound.size === 0) fence?.remove();
+      // A closed fence stays before what could not be taken off.
+      if (!this.#isAnythingBound()) fence?.remove();
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
     }
@@ -142,62 +149,76 @@ export class L2Link implements Link, SegmentPort {
     kernel.close();
   }
 
+  /** Whether any address bears our mark here, whoever put it there; true where that cannot be told. */
+  #isAnythingBound(): boolean {
+    const { addresses } = this.#parts.kernel.look();
+    return this.#parts.addresses.some(({ text }) => (addresses[text]?.is ?? 'ours') === 'ours');
+  }
+
   /** The interface of each address, as far as there is one. */
   #interfaces(): Record<string, FencedInterface> {
     const found = this.#parts.addresses.map(({ text }) => [text, this.#parts.kernel.interfaceOf(text)] as const);
     return Object.fromEntries(found.filter((each): each is [string, LinkRow] => each[1] !== null));
   }
 
-  /** Who else says that an address is theirs, on the address's own interface. */
-  #rivals(links: ReadonlyMap<string, LinkRow | null>): Record<string, string> {
+  /** Notes who else has said that an address is theirs, on the address's own interface. */
+  #listen(links: ReadonlyMap<string, LinkRow | null>): void {
     const { segment, kernel, addresses } = this.#parts;
     const heard = segment.heard();
-    if (heard.length === 0) return {};
+    if (heard.length === 0) return;
     // Another interface of this machine on the same segment answers, too, and is nobody else.
     const own = kernel.ownMacs();
-    const rivals: Record<string, string> = {};
     for (const { bytes, mac, interfaceIndex } of heard) {
       const address = addresses.find((each) => Buffer.from(each.bytes).equals(bytes));
-      if (address !== undefined && links.get(address.text)?.index === interfaceIndex && !own.has(mac)) rivals[address.text] = mac;
+      if (address !== undefined && links.get(address.text)?.index === interfaceIndex && !own.has(mac)) this.#rivals.set(address.text, mac);
     }
-    return rivals;
   }
 
   /** Why announcing on these interfaces would reach nobody, or null. */
-  #segmentProblem(links: ReadonlyMap<string, LinkRow | null>, view: LinkView): string | null {
-    for (const [text, link] of links) {
-      const seen = view.addresses[text];
-      if (seen?.is === 'foreign' && seen.interfaceName === IPVS_INTERFACE) {
+  #segmentProblem(links: ReadonlyMap<string, LinkRow | null>): string | null {
+    const { kernel, addresses, readSysctl } = this.#parts;
+    for (const { text, family } of addresses) {
+      if (kernel.hasCopyOn(text, IPVS_INTERFACE)) {
         return (
           `kube-proxy in IPVS mode has ${text} on ${IPVS_INTERFACE}, on every node at once: take it out of the Service's externalIPs or ` +
           'loadBalancerIP, or run kube-proxy in another mode'
         );
       }
+      const link = links.get(text) ?? null;
       if (link === null) continue;
       if (!link.hasArp) {
         return `on ${link.name} nobody is asked by ARP (it is no Ethernet interface, or ARP is off): name another one in INTERFACE, because nobody could be told who has ${text}`;
       }
+      const master = kernel.masterOf(link);
+      if (master !== null && master.kind !== 'vrf') return `${link.name} is a part of ${master.name}: name that one in INTERFACE`;
       if (link.mac.startsWith(HETZNER_PRIVATE_MAC)) {
         return `${link.name} belongs to a private network of Hetzner Cloud, which is routed and hears no announcement: ${text} cannot be moved there with PROVIDER=l2`;
+      }
+      const ignored = Math.max(...['all', link.name].map((name) => Number(readSysctl(`net/ipv4/conf/${name}/arp_ignore`) ?? 0)));
+      if (family === 4 && SILENT_ARP_IGNORE.includes(ignored)) {
+        return `net.ipv4.conf.${link.name}.arp_ignore or that of "all" is ${ignored}, so the kernel would answer nobody who asks for ${text}: set it to 0 or 1`;
       }
     }
     return null;
   }
 
   #resetConnections(text: string): void {
+    const { connections, onNotice } = this.#parts;
     const address = this.#addresses.get(text);
     if (address === undefined || this.#cannotReset) return;
     try {
-      this.#parts.connections.reset(address);
+      connections.reset(address);
     } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      this.#cannotReset = true;
-      this.#parts.onNotice(
-        'info',
-        `this kernel does not let connections be reset (${error.message}): clients learn of a move from the next holder`,
-      );
+      const message = messageOf(error);
+      this.#cannotReset = error instanceof SystemError && LASTING.includes(error.code);
+      onNotice('info', `connections to ${text} cannot be reset (${message}): clients learn of a move from the next holder`);
     }
   }
+}
+
+/** Another text whenever its cable has been out, however shortly, or it has got another hardware address. */
+function pluggedText({ mac, carrierChanges }: LinkRow): string {
+  return `${mac} ${carrierChanges}`;
 }
 
 function messageOf(error: unknown): string {

@@ -164,7 +164,7 @@ export function sendFrame(fd: number, to: FrameAddress, payload: Buffer): void {
 export function receiveFrame(fd: number, into: Buffer): { readonly length: number; readonly from: FrameAddress } | null {
   const address = Buffer.alloc(SOCKADDR_LL_LENGTH);
   const addressLength = Buffer.alloc(4);
-  for (;;) {
+  for (let overheard = 0; overheard < OVERHEARD_MAX; overheard += 1) {
     addressLength.writeUInt32LE(address.length);
     const length = recvfrom(fd, into, into.length, 0, address, addressLength);
     if (length < 0) {
@@ -176,7 +176,11 @@ export function receiveFrame(fd: number, into: Buffer): { readonly length: numbe
     const mac = Buffer.from(address.subarray(12, 12 + Math.min(8, address.readUInt8(11))));
     return { length, from: { interfaceIndex: address.readInt32LE(4), protocol: address.readUInt16BE(2), mac } };
   }
+  return null;
 }
+
+/** So many frames to others are passed over in one go. */
+const OVERHEARD_MAX = 1_000;
 
 const SOCKADDR_LL_LENGTH = 20;
 /** Only overheard: its receiver is somebody else. */

@@ -27,7 +27,7 @@ const FAMILIES = { any: 0, inet: 1, arp: 3 } as const;
 export type TableFamily = Exclude<keyof typeof FAMILIES, 'any'>;
 
 /** Hooks of the two families, by their numbers. */
-const HOOKS = { inet: { prerouting: 0, input: 1, output: 3, postrouting: 4 }, arp: { input: 0, output: 1 } } as const;
+const HOOKS = { inet: { prerouting: 0, output: 3, postrouting: 4 }, arp: { input: 0, output: 1 } } as const;
 export type Hook = 'prerouting' | 'input' | 'output' | 'postrouting';
 
 const NESTED = 0x8000;
@@ -39,8 +39,8 @@ const VERDICT_REGISTER = 0;
 const NF_DROP = 0;
 
 /** Keys of the expression `meta`. */
-const META_KEYS = { iifname: 6, oifname: 7, nfproto: 15, l4proto: 16, pkttype: 19 } as const;
-const PAYLOAD_BASES = { link: 0, network: 1, transport: 2 } as const;
+const META_KEYS = { iifname: 6, oifname: 7, nfproto: 15 } as const;
+const PAYLOAD_BASES = { link: 0, network: 1 } as const;
 const NFT_FIB_RESULT_ADDRTYPE = 3;
 const NFTA_FIB_F_DADDR = 2;
 
@@ -129,9 +129,9 @@ export function fieldNotIn(field: Field, set: string): Step {
 }
 const NFT_LOOKUP_F_INV = 1;
 
-/** Holds where something about the packet is, or is not, a value. */
-export function metaIs(key: keyof typeof META_KEYS, value: Buffer, isNot = false): Step {
-  return [expression('meta', [be32(1, REGISTER), be32(2, META_KEYS[key])]), compare(value, isNot)];
+/** Holds where something about the packet is a value. */
+export function metaIs(key: keyof typeof META_KEYS, value: Buffer): Step {
+  return [expression('meta', [be32(1, REGISTER), be32(2, META_KEYS[key])]), compare(value, false)];
 }
 
 /** Holds where the packet goes to an address of this machine (RTN_LOCAL, 2). */
@@ -159,6 +159,12 @@ export function generationOf({ body }: Message): number | null {
 export function getTable(family: TableFamily, table: string): { readonly type: number; readonly body: Buffer } {
   const { type, body } = request(NFT_MSG_GETTABLE, 0, family, [name(1, table)]);
   return { type, body };
+}
+
+/** Whether a table, as an answer shows it, has been put to sleep (NFT_TABLE_F_DORMANT). */
+export function isDormant({ body }: Message): boolean {
+  const flags = decodeAttributes(body.subarray(4)).get(2);
+  return flags !== undefined && flags.length >= 4 && (flags.readUInt32BE(0) & 1) === 1;
 }
 
 /** Asks for all rules of a table. */

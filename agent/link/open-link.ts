@@ -4,6 +4,7 @@
  * Guarantees: what this kernel or this process cannot do is found out here, before anything is touched.
  */
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { Address } from '../address.ts';
 import type { Clock } from '../clock.ts';
 import type { Link } from '../ports.ts';
@@ -30,7 +31,7 @@ export interface OpenLinkOptions {
 
 /** Opens it. Throws LinkUnusable where this kernel or this process cannot do what is needed. */
 export function openLink(options: OpenLinkOptions): Link {
-  const { kind, addresses, clock, onNotice } = options;
+  const { kind, addresses, onNotice } = options;
   const kernel = new KernelLink(new NetlinkSocket(openDatagrams()), options);
   if (kind === 'routed') return kernel;
   return new L2Link({
@@ -39,25 +40,35 @@ export function openLink(options: OpenLinkOptions): Link {
     segment: new Segment(tryToOpenFrames(addresses)),
     connections: new Connections(new NetlinkSocket(openDatagrams('socket-diag'), 'socket-diag')),
     addresses,
-    clock,
+    readSysctl,
     onNotice,
   });
 }
 
 /** A fence that this kernel has been seen to be able to keep, or null. */
 function openFence({ lease, addresses, clock, onNotice }: OpenLinkOptions): Fence | null {
+  let fence: Fence | null = null;
   try {
     const socket = new NetlinkSocket(openDatagrams('netfilter'), 'netfilter');
-    const fence = new Fence(socket, { table: fenceTable(lease), addresses, clock, onNotice });
+    fence = new Fence(socket, { table: fenceTable(lease), addresses, clock, onNotice });
     fence.try();
     return fence;
   } catch (error) {
+    fence?.release();
     if (!(error instanceof SystemError)) throw error;
     onNotice(
       'warn',
       `this kernel cannot keep the packet filter that stops a frozen agent to the millisecond (nf_tables with the families inet and arp, ` +
         `and the expression fib: ${error.message}): the kernel's address lifetimes, which count whole seconds, take its place`,
     );
+    return null;
+  }
+}
+
+function readSysctl(path: string): string | null {
+  try {
+    return readFileSync(`/proc/sys/${path}`, 'utf8').trim();
+  } catch {
     return null;
   }
 }

@@ -35,6 +35,7 @@ export const RT_SCOPE_HOST = 254;
 // Attributes and flags of links.
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
+const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
 const IFLA_AF_SPEC = 26;
 const IFLA_CARRIER_CHANGES = 35;
@@ -92,8 +93,10 @@ export interface LinkRow {
   readonly forwardsIpv6: boolean;
   /** Whether who has an address is asked there by ARP, over Ethernet. */
   readonly hasArp: boolean;
-  /** Whether other ports are behind it, whose frames may only pass through. */
-  readonly isBridge: boolean;
+  /** What kind of virtual interface it is, such as `bridge`; null for a real one. */
+  readonly kind: string | null;
+  /** The bridge, bond or VRF that it is a part of; null where it is part of none. */
+  readonly masterIndex: number | null;
   /** How often its carrier has come or gone. */
   readonly carrierChanges: number;
 }
@@ -185,7 +188,8 @@ export function decodeLink({ type, body }: Message): LinkRow | null {
     hasIpv6: ipv6Setting(attributes.get(IFLA_AF_SPEC), DEVCONF_DISABLE_IPV6) === 0,
     forwardsIpv6: ipv6Setting(attributes.get(IFLA_AF_SPEC), DEVCONF_FORWARDING) === 1,
     hasArp: body.readUInt16LE(2) === ARPHRD_ETHER && (flags & (IFF_NOARP | IFF_LOOPBACK)) === 0,
-    isBridge: kindOf(attributes.get(IFLA_LINKINFO)) === 'bridge',
+    kind: kindOf(attributes.get(IFLA_LINKINFO)),
+    masterIndex: numberOf(attributes.get(IFLA_MASTER)),
     carrierChanges: numberOf(attributes.get(IFLA_CARRIER_CHANGES)) ?? 0,
   };
 }

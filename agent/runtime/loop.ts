@@ -147,7 +147,7 @@ export class ContenderLoop {
   #bind({ address, untilMs, openUntilMs, notAfterMs }: Command & { type: 'bind' }): BindOutcome {
     const nowMs = this.#ports.clock.nowMs();
     if (nowMs >= notAfterMs) return { is: 'too-late' };
-    return this.#ports.link.bind(address, untilMs - nowMs, openUntilMs === null ? null : openUntilMs - nowMs);
+    return this.#ports.link.bind(address, untilMs - nowMs, openUntilMs);
   }
 
   /** Work that goes on beside the loop. It handles every failure of the world itself, so what it throws is a defect. */

@@ -123,12 +123,19 @@ describe('a bound address', () => {
     const driver = serving();
     driver.lookedBound(4_000);
     const view = { addresses: { [ADDRESS]: { is: 'ours', remainingMs: 4_000 } as const } };
-    driver.looked({ ...view, carrierChanges: { [ADDRESS]: 1 } }).forget();
-    driver.looked({ ...view, carrierChanges: { [ADDRESS]: 1 } });
+    driver.looked({ ...view, plugged: { [ADDRESS]: 'in' } }).forget();
+    driver.looked({ ...view, plugged: { [ADDRESS]: 'in' } });
     assert.deepEqual(driver.all('announce'), []);
-    driver.looked({ ...view, carrierChanges: { [ADDRESS]: 3 } });
+    driver.looked({ ...view, plugged: { [ADDRESS]: 'in again' } });
     assert.equal(driver.all('announce').length, 1);
     assert.equal(driver.forget().serveOn(500).all('announce').length, 2);
+  });
+
+  test('is not announced while it cannot be refreshed, because it may not be there', () => {
+    const driver = serving().pass(500).succeed('renew').lookedBound(4_000);
+    driver.give({ type: 'bind-done', address: ADDRESS, outcome: { is: 'failed', message: 'no' } }).forget();
+    for (let look = 0; look < 3; look += 1) driver.looked();
+    assert.deepEqual(driver.all('announce'), []);
   });
 
   test('whose announcement fails says so', () => {
@@ -191,5 +198,41 @@ describe('clients of a holder that lets go on a segment', () => {
     const driver = new Driver().serve().give({ type: 'shutdown', reason: 'asked to end by SIGTERM' });
     driver.pass(31_000);
     assert.equal(driver.last('unbind').tellUntilMs, null);
+  });
+});
+
+describe('what is still there of an address that could not be bound', () => {
+  test('is looked for at once, and taken off before the Lease is released', () => {
+    const driver = new Driver(L2).acquire().probed();
+    driver.forget().give({ type: 'bind-done', address: ADDRESS, outcome: { is: 'failed', message: 'no buffer space' } });
+    assert.equal(driver.all('look').length, 1);
+    driver.lookedBound(4_000).forget().give({ type: 'shutdown', reason: 'asked to end by SIGTERM' });
+    assert.deepEqual(driver.types(), ['unbind']);
+  });
+
+  test('is closed when somebody else’s copy has taken its place', () => {
+    const driver = serving().looked({ addresses: { [ADDRESS]: { is: 'foreign', interfaceName: 'eth0' } } });
+    assert.equal(driver.all('unbind').length, 1);
+  });
+});
+
+describe('what a dead predecessor has left bound on a segment', () => {
+  const beside = (): Driver =>
+    new Driver(L2)
+      .standBy(record({ holder: 'node-a_boot_0000' }))
+      .lookedBound(4_000)
+      .forget();
+
+  test('is taken off by a successor that ends, before the fence goes', () => {
+    const driver = beside().give({ type: 'shutdown', reason: 'asked to end by SIGTERM' });
+    assert.deepEqual(driver.types(), ['unbind']);
+    assert.deepEqual(driver.forget().unbound().types(), ['stop']);
+  });
+
+  test('does not keep that one from ending when it cannot be taken off', () => {
+    const driver = beside().give({ type: 'shutdown', reason: 'asked to end by SIGTERM' });
+    for (let tries = 0; tries < 5; tries += 1)
+      driver.give({ type: 'unbind-done', address: ADDRESS, outcome: { is: 'failed', message: 'no' } }).pass(100);
+    assert.deepEqual(driver.types().slice(-1), ['stop']);
   });
 });

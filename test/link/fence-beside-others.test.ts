@@ -10,7 +10,7 @@ import { addressOf, SharedSegment } from '../support/shared-segment.ts';
 import type { Machine } from '../support/shared-segment.ts';
 
 const IP = '192.0.2.100';
-const ETH0 = { name: 'eth0', mac: '', isBridge: false };
+const ETH0 = { name: 'eth0', mac: '', kind: null };
 const POD = '10.244.0.2';
 
 /** What a node proxy of Kubernetes has for a Service with the address as an external one, in its mode `nftables`. */
@@ -156,7 +156,7 @@ describe('the fence beside the rules of others', needs('nft', 'iptables'), () =>
     assert.equal(await pod.connect(IP, { timeoutMs: 2_000 }), 'hello');
   });
 
-  test('lets what only passes through a bridge of the node pass, though the address is still bound there', async () => {
+  test('lets what only passes through a bridge of the node pass, once the address is off it', async () => {
     // A virtual machine on the node's bridge: the kernel shows its frames to the packet filter, too.
     node.ip('link add br0 type bridge');
     node.ip('addr flush dev eth0');
@@ -167,15 +167,22 @@ describe('the fence beside the rules of others', needs('nft', 'iptables'), () =>
     node.ip('addr add 192.0.2.1/24 dev br0');
     node.run('sysctl', '-qw', 'net.bridge.bridge-nf-call-iptables=1');
     pod.ip('addr add 192.0.2.70/24 dev eth0');
-    fence.stand({ [IP]: { name: 'br0', mac: node.link('br0').mac, isBridge: true } });
-    node.ip(`addr add ${IP}/32 dev br0`);
+    fence.stand({ [IP]: { name: 'br0', mac: node.link('br0').mac, kind: 'bridge' } });
     client.ip(`addr add ${IP}/32 dev eth0`);
     await client.ask({ do: 'listen', port: 80 });
     assert.equal(await pod.connect(IP, { timeoutMs: 2_000 }), 'hello');
-    // What is meant for this machine is dropped all the same.
-    await node.ask({ do: 'listen', port: 80 });
-    pod.ip(`neigh replace ${IP} lladdr ${node.link('br0').mac} dev eth0 nud permanent`);
-    assert.equal(await pod.connect(IP), 'silence');
+    // What is meant for this machine is dropped, and so is everything while the address is still there.
+    withKubeProxy.nftables(node);
+    const before = node.run('nft', 'list', 'table', 'ip', 'kube-proxy');
+    client.ip(`neigh replace ${IP} lladdr ${node.link('br0').mac} dev eth0 nud permanent`);
+    client.ip(`addr del ${IP}/32 dev eth0`);
+    assert.equal(await client.connect(IP), 'silence');
+    node.ip(`addr add ${IP}/32 dev br0`);
+    for (const { mac } of [node.link('br0'), node.link('eth0')]) {
+      client.ip(`neigh replace ${IP} lladdr ${mac} dev eth0 nud permanent`);
+      assert.equal(await client.connect(IP), 'silence');
+    }
+    assert.equal(node.run('nft', 'list', 'table', 'ip', 'kube-proxy'), before);
   });
 
   test('touches nothing of theirs, and works whether they came before or after', async () => {

@@ -11,7 +11,7 @@ import type { Ear, Machine } from '../support/shared-segment.ts';
 const IP = '192.0.2.100';
 const SIX = '2001:db8::100';
 const BOTH = [IP, SIX] as const;
-const ETH0 = { name: 'eth0', mac: '', isBridge: false };
+const ETH0 = { name: 'eth0', mac: '', kind: null };
 const ON_ETH0 = { [IP]: ETH0, [SIX]: ETH0 };
 const LONG_MS = 600_000;
 const TABLE = 'leasehold/default/test';

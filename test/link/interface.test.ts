@@ -19,7 +19,8 @@ function link(index: number, name: string, mac = '00:00:00:00:00:00'): LinkRow {
     hasIpv6: true,
     forwardsIpv6: false,
     hasArp: true,
-    isBridge: false,
+    kind: null,
+    masterIndex: null,
     carrierChanges: 0,
   };
 }

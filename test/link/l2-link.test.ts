@@ -22,6 +22,10 @@ let ear: Ear;
 let link: Link;
 let notices: string[];
 
+function inMs(ms: number): number {
+  return boottimeMs() + ms;
+}
+
 function linkOn(machine: Machine, options: { readonly interfaceName?: string; readonly addresses?: readonly string[] } = {}): Link {
   const opened = machine.inside(() =>
     openLink({
@@ -63,17 +67,17 @@ describe('an address on a shared segment', needsNamespaces(), () => {
 
   for (const address of [IP, SIX]) {
     test(`${address} answers once it is bound, and no longer when its time is over, though it is still there`, async () => {
-      assert.deepEqual(link.bind(address, LIFETIME_MS, 600), { is: 'bound' });
+      assert.deepEqual(link.bind(address, LIFETIME_MS, inMs(600)), { is: 'bound' });
       assert.equal(await ear.whoHas(address, 500), node.link().mac);
       await eventually('it answers no longer', async () => (await ear.whoHas(address, 20)) === null);
       assert.match(node.ip('addr show dev eth0'), new RegExp(`${address}/`));
-      assert.deepEqual(link.bind(address, LIFETIME_MS, LONG_MS), { is: 'bound' });
+      assert.deepEqual(link.bind(address, LIFETIME_MS, inMs(LONG_MS)), { is: 'bound' });
       assert.equal(await ear.whoHas(address, 2_000), node.link().mac);
     });
 
     test(`${address} is announced: who remembers another place is corrected`, async () => {
       client.ip(`neigh replace ${address} lladdr 02:00:00:00:00:77 dev eth0 nud reachable`);
-      link.bind(address, LIFETIME_MS, LONG_MS);
+      link.bind(address, LIFETIME_MS, inMs(LONG_MS));
       assert.equal(announce(address), 'announced');
       await eventually('it is corrected', () => client.ip(`neigh show ${address} dev eth0`).includes(node.link().mac));
     });
@@ -92,7 +96,7 @@ describe('an address on a shared segment', needsNamespaces(), () => {
     });
 
     test(`another machine that announces ${address} is seen, and what this node says itself is not`, async () => {
-      link.bind(address, LIFETIME_MS, LONG_MS);
+      link.bind(address, LIFETIME_MS, inMs(LONG_MS));
       announce(address);
       assert.deepEqual(link.look().rivals, {});
       ear.announce(address);
@@ -108,33 +112,70 @@ describe('an address on a shared segment', needsNamespaces(), () => {
   });
 
   test('is off at once when its time to be open is over before it could be bound', () => {
-    assert.deepEqual(link.bind(IP, LIFETIME_MS, 5), { is: 'too-late' });
+    assert.deepEqual(link.bind(IP, LIFETIME_MS, inMs(5)), { is: 'too-late' });
     assert.doesNotMatch(node.ip('addr show dev eth0'), /192\.0\.2\.100/);
   });
 
   test('a lifetime that only tidies up is refreshed when a second of it is gone, and not before', async () => {
-    link.bind(IP, 10_900, LONG_MS);
-    link.bind(IP, 10_900, LONG_MS);
+    link.bind(IP, 10_900, inMs(LONG_MS));
+    link.bind(IP, 10_900, inMs(LONG_MS));
     const remaining = (): number => {
       const seen = link.look().addresses[IP];
       return seen?.is === 'ours' ? seen.remainingMs : assert.fail();
     };
     await eventually('a second is gone', () => remaining() < 9_500);
-    link.bind(IP, 10_900, LONG_MS);
+    link.bind(IP, 10_900, inMs(LONG_MS));
     assert.ok(remaining() >= 9_500);
   });
 
-  test('a cable that was out for a moment shows in the next look', async () => {
-    const before = link.look().carrierChanges[IP] ?? assert.fail();
+  test('a cable that was out for a moment shows in the next look, and so does a new hardware address', async () => {
+    const before = link.look().plugged[IP] ?? assert.fail();
     client.unplug();
-    assert.equal(link.look().carrierChanges[IP], before);
+    assert.equal(link.look().plugged[IP], before);
     node.unplug();
     node.plug();
-    await eventuallySeen('the change is counted', ({ carrierChanges }) => (carrierChanges[IP] ?? 0) > before);
+    await eventuallySeen('the change shows', ({ plugged }) => plugged[IP] !== before);
+    await eventuallySeen('there is a carrier', ({ problem }) => problem === null);
+    const replugged = link.look().plugged[IP];
+    node.ip('link set eth0 address 02:00:00:00:00:01');
+    assert.notEqual(link.look().plugged[IP], replugged);
+  });
+
+  test('what is heard of one address while another one is asked for is not lost', async () => {
+    client.ip(`addr add ${IP}/32 dev eth0`);
+    client.ip(`addr add ${SIX}/128 dev eth0 nodad`);
+    for (const address of [IP, SIX]) link.segment?.probe(address);
+    const seen = new Set<string>();
+    await eventuallySeen('both rivals are seen', ({ rivals }) => {
+      for (const address of Object.keys(rivals)) seen.add(address);
+      return seen.size === 2;
+    });
+  });
+
+  test('what a predecessor left bound stays behind a closed fence, even when its successor ends', async () => {
+    link.bind(IP, LIFETIME_MS, inMs(LONG_MS));
+    const successor = linkOn(node);
+    successor.segment?.sweep();
+    assert.equal(await ear.whoHas(IP), null);
+    successor.close();
+    assert.equal(await ear.whoHas(IP), null);
+  });
+
+  test('a bind that fails behind the fence leaves nothing bound and nothing open', async () => {
+    link.bind(IP, LIFETIME_MS, inMs(LONG_MS));
+    node.run('ip', 'link', 'set', 'eth0', 'down');
+    node.run('ip', 'link', 'set', 'eth0', 'name', 'other0');
+    node.run('ip', 'link', 'set', 'other0', 'up');
+    link.unbind(IP, false);
+    node.run('sysctl', '-qw', 'net.ipv6.conf.other0.disable_ipv6=1');
+    assert.equal(link.bind(SIX, LIFETIME_MS, inMs(LONG_MS)).is, 'failed');
+    node.run('sysctl', '-qw', 'net.ipv6.conf.other0.disable_ipv6=0');
+    node.ip(`addr add ${SIX}/128 dev other0 nodad`);
+    assert.equal(await ear.whoHas(SIX), null);
   });
 
   test('nothing of ours is left once it is closed, and nothing was let through before', async () => {
-    link.bind(IP, LIFETIME_MS, LONG_MS);
+    link.bind(IP, LIFETIME_MS, inMs(LONG_MS));
     link.unbind(IP, false);
     link.close();
     link = linkOn(node);
@@ -146,7 +187,7 @@ describe('an address on a shared segment', needsNamespaces(), () => {
   });
 
   test('what could not be taken off stays behind a closed fence', async () => {
-    link.bind(IP, LIFETIME_MS, 400);
+    link.bind(IP, LIFETIME_MS, inMs(400));
     link.close();
     await eventually('it is closed', async () => (await ear.whoHas(IP, 20)) === null);
     assert.match(node.ip('addr show dev eth0'), /192\.0\.2\.100/);
@@ -156,7 +197,7 @@ describe('an address on a shared segment', needsNamespaces(), () => {
   describe('when it is let go of', () => {
     beforeEach(async () => {
       await node.ask({ do: 'listen', port: 80 });
-      link.bind(IP, LIFETIME_MS, LONG_MS);
+      link.bind(IP, LIFETIME_MS, inMs(LONG_MS));
       await client.ask({ do: 'hold', host: IP, port: 80 });
     });
 
@@ -169,8 +210,10 @@ describe('an address on a shared segment', needsNamespaces(), () => {
       link.unbind(IP, false);
       await new Promise((resolve) => setTimeout(resolve, 300));
       assert.equal(await client.ask({ do: 'heard' }), 'hello');
-      // The connection is gone on this side all the same: bound again, the address knows nothing of it.
-      assert.doesNotMatch(node.run('cat', '/proc/net/tcp6'), / 01 /);
+      // Should the address come back to this node, its clients go on as if nothing had been.
+      link.bind(IP, LIFETIME_MS, inMs(LONG_MS));
+      await node.ask({ do: 'say', text: ' on' });
+      await eventually('the client hears', async () => (await client.ask({ do: 'heard' })) === 'hello on');
     });
 
     test('leaves connections to the node’s own addresses alone, and who listens goes on listening', async () => {
@@ -179,7 +222,7 @@ describe('an address on a shared segment', needsNamespaces(), () => {
       link.unbind(IP, true);
       await node.ask({ do: 'say', text: ' on' });
       await eventually('the other one hears', async () => (await other.ask({ do: 'heard' })) === 'hello on');
-      link.bind(IP, LIFETIME_MS, LONG_MS);
+      link.bind(IP, LIFETIME_MS, inMs(LONG_MS));
       assert.equal(await client.connect(IP, { timeoutMs: 2_000 }), 'hello');
     });
   });
@@ -195,7 +238,22 @@ describe('an address on a shared segment', needsNamespaces(), () => {
       assert.match(link.look().problem ?? '', /eth0 belongs to a private network of Hetzner Cloud, which is routed/);
     });
 
-    test('where kube-proxy in IPVS mode has it on every node', () => {
+    test('where the kernel is told to answer nobody', () => {
+      node.run('sysctl', '-qw', 'net.ipv4.conf.eth0.arp_ignore=3');
+      const problem = (): string | null => node.inside(() => link.look().problem);
+      assert.match(problem() ?? '', /arp_ignore or that of "all" is 3, so the kernel would answer nobody/);
+      node.run('sysctl', '-qw', 'net.ipv4.conf.eth0.arp_ignore=1');
+      assert.equal(problem(), null);
+    });
+
+    test('on a port of a bridge, which is named instead', () => {
+      node.ip('link add br0 type bridge');
+      node.ip('link set eth0 master br0');
+      assert.match(link.look().problem ?? '', /eth0 is a part of br0: name that one in INTERFACE/);
+    });
+
+    test('where kube-proxy in IPVS mode has it on every node, also beside our own', () => {
+      link.bind(IP, LIFETIME_MS, inMs(LONG_MS));
       node.ip('link add kube-ipvs0 type veth peer name behind');
       node.ip(`addr add ${IP}/32 dev kube-ipvs0`);
       assert.match(link.look().problem ?? '', /kube-proxy in IPVS mode has 192\.0\.2\.100 on kube-ipvs0, on every node at once/);
@@ -229,7 +287,7 @@ describe('an address on a shared segment', needsNamespaces(), () => {
       await eventuallySeen('there is a carrier', ({ problem }) => problem === null);
       const there = client.earOn(kind === 'VLAN' ? 'seg0' : 'eth0', IP);
       const { mac } = node.link('seg0');
-      link.bind(IP, LIFETIME_MS, LONG_MS);
+      link.bind(IP, LIFETIME_MS, inMs(LONG_MS));
       await eventually('it answers', async () => (await there.whoHas(IP)) === mac);
       there.forget();
       announce(IP);

@@ -116,7 +116,7 @@ export class SimProcess {
       segment: new Segment(silent),
       connections: new Connections(nobody),
       addresses,
-      clock: this.clock,
+      readSysctl: () => null,
       onNotice: () => undefined,
     });
   }

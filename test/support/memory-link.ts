@@ -69,7 +69,7 @@ export class MemoryLink implements Link {
   look(): LinkView {
     const addresses = Object.fromEntries(this.#addresses.map((address) => [address, this.#view(address)]));
     const interfaces = Object.fromEntries(this.#addresses.map((address) => [address, 'memory0']));
-    return { problem: this.#node.problem, isPresent: this.#node.isPresent, interfaces, addresses, carrierChanges: {}, rivals: {} };
+    return { problem: this.#node.problem, isPresent: this.#node.isPresent, interfaces, addresses, plugged: {}, rivals: {} };
   }
 
   bind(address: string, lifetimeMs: number): BindOutcome {
