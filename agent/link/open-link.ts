@@ -13,7 +13,9 @@ import type { InterfaceChoice } from './interface.ts';
 import { KernelLink, LinkUnusable } from './kernel-link.ts';
 import { L2Link } from './l2-link.ts';
 import { SystemError } from './libc.ts';
+import type { NetlinkProtocol } from './libc.ts';
 import { NetlinkSocket, openDatagrams } from './netlink-socket.ts';
+import type { Datagrams } from './netlink-socket.ts';
 import type { Frames } from './segment.ts';
 import { openFrames, Segment } from './segment.ts';
 
@@ -28,16 +30,25 @@ export interface OpenLinkOptions {
   readonly onNotice: (level: 'info' | 'warn', message: string) => void;
 }
 
+/** The lowest seam: sockets to the kernel and the segment. Each throws SystemError where there is no such socket to be had. */
+export interface Sockets {
+  datagrams(protocol: NetlinkProtocol): Datagrams;
+  frames(addresses: readonly Address[]): Frames;
+}
+
+/** Real ones, opened in the network namespace of the calling thread. */
+const REAL_SOCKETS: Sockets = { datagrams: openDatagrams, frames: openFrames };
+
 /** Opens it. Throws LinkUnusable where this kernel or this process cannot do what is needed. */
-export function openLink(options: OpenLinkOptions): Link {
+export function openLink(options: OpenLinkOptions, sockets: Sockets = REAL_SOCKETS): Link {
   const { kind, addresses, clock, onNotice } = options;
-  const kernel = new KernelLink(new NetlinkSocket(openDatagrams()), options);
+  const kernel = new KernelLink(new NetlinkSocket(sockets.datagrams('route')), options);
   if (kind === 'routed') return kernel;
   return new L2Link({
     kernel,
-    fence: openFence(options),
-    segment: new Segment(tryToOpenFrames(addresses)),
-    connections: new Connections(new NetlinkSocket(openDatagrams('socket-diag'), 'socket-diag')),
+    fence: openFence(options, sockets),
+    segment: new Segment(tryToOpenFrames(addresses, sockets)),
+    connections: new Connections(new NetlinkSocket(sockets.datagrams('socket-diag'), 'socket-diag')),
     addresses,
     clock,
     onNotice,
@@ -45,9 +56,9 @@ export function openLink(options: OpenLinkOptions): Link {
 }
 
 /** A fence that this kernel has been seen to be able to keep, or null. */
-function openFence({ lease, addresses, clock, onNotice }: OpenLinkOptions): Fence | null {
+function openFence({ lease, addresses, clock, onNotice }: OpenLinkOptions, sockets: Sockets): Fence | null {
   try {
-    const socket = new NetlinkSocket(openDatagrams('netfilter'), 'netfilter');
+    const socket = new NetlinkSocket(sockets.datagrams('netfilter'), 'netfilter');
     const fence = new Fence(socket, { table: fenceTable(lease), addresses, clock, onNotice });
     fence.try();
     return fence;
@@ -62,9 +73,9 @@ function openFence({ lease, addresses, clock, onNotice }: OpenLinkOptions): Fenc
   }
 }
 
-function tryToOpenFrames(addresses: readonly Address[]): Frames {
+function tryToOpenFrames(addresses: readonly Address[], sockets: Sockets): Frames {
   try {
-    return openFrames(addresses);
+    return sockets.frames(addresses);
   } catch (error) {
     if (!(error instanceof SystemError) || error.code !== 'EPERM') throw error;
     throw new LinkUnusable(
