@@ -52,7 +52,7 @@ export interface Link {
 export interface SegmentPort {
   /** Whether an address answers only while its fence is open. */
   readonly isFenced: boolean;
-  /** Asks the segment who has an address; who answers is seen by the looks that follow. Forgets what was seen before. */
+  /** Asks the segment who has an address; who answers is seen by the looks that follow. Forgets what was heard of it before. */
   probe(address: string): void;
   /** Tells the segment that this node has an address. `mayStill` is asked right before each frame. */
   announce(address: string, mayStill: () => boolean): AnnounceOutcome;

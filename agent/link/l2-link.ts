@@ -39,9 +39,9 @@ export class L2Link implements Link, SegmentPort {
   readonly isFenced: boolean;
   readonly #parts: L2LinkParts;
   readonly #addresses: ReadonlyMap<string, Address>;
-  /** Addresses that this process has bound and not yet seen unbound. */
-  readonly #bound = new Set<string>();
   #cannotReset = false;
+  /** What was heard about other addresses while one was asked for, until it is looked at. */
+  #heardMeanwhile: ReturnType<Segment['heard']> = [];
 
   constructor(parts: L2LinkParts) {
     this.#parts = parts;
@@ -69,7 +69,6 @@ export class L2Link implements Link, SegmentPort {
       fence.stand(this.#interfaceNames());
       const outcome = kernel.bindUnlessEnough(text, lifetimeMs, lifetimeMs - STALE_LIFETIME_MS);
       if (outcome.is !== 'bound') return outcome;
-      this.#bound.add(text);
       const remainingMs = closesAtMs - clock.nowMs();
       if (remainingMs > 0) {
         fence.open(text, remainingMs);
@@ -94,7 +93,6 @@ export class L2Link implements Link, SegmentPort {
       // It closes by itself, and what is taken off answers nobody.
     }
     const outcome = kernel.unbind(text);
-    if (outcome.is === 'unbound') this.#bound.delete(text);
     if (!tellsClients) this.#resetConnections(text);
     return outcome;
   }
@@ -102,8 +100,9 @@ export class L2Link implements Link, SegmentPort {
   probe(text: string): void {
     const { kernel, segment } = this.#parts;
     try {
-      segment.heard();
       const address = this.#addresses.get(text);
+      const heard = [...this.#heardMeanwhile, ...segment.heard()];
+      this.#heardMeanwhile = heard.filter(({ bytes }) => address === undefined || !bytes.equals(Buffer.from(address.bytes)));
       const link = kernel.interfaceOf(text);
       if (address !== undefined && link !== null) segment.ask(address, link);
     } catch (error) {
@@ -135,8 +134,8 @@ export class L2Link implements Link, SegmentPort {
   close(): void {
     const { kernel, fence, segment, connections } = this.#parts;
     try {
-      // A closed fence stays before what could not be taken off, until its lifetime ends.
-      if (this.#bound.size === 0) fence?.remove();
+      // A closed fence stays before what is still bound, by this process or an earlier one, until its lifetime ends.
+      if (this.#isNothingOursBound()) fence?.remove();
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
     }
@@ -144,6 +143,11 @@ export class L2Link implements Link, SegmentPort {
     segment.close();
     connections.close();
     kernel.close();
+  }
+
+  #isNothingOursBound(): boolean {
+    const seen = this.#parts.kernel.look().addresses;
+    return this.#parts.addresses.every(({ text }) => seen[text]?.is === 'absent' || seen[text]?.is === 'foreign');
   }
 
   #interfaceNames(): Record<string, string> {
@@ -154,7 +158,9 @@ export class L2Link implements Link, SegmentPort {
   /** Who else says that an address is theirs, on the address's own interface. */
   #rivals(links: ReadonlyMap<string, LinkRow | null>): Record<string, string> {
     const rivals: Record<string, string> = {};
-    for (const { bytes, mac, interfaceIndex } of this.#parts.segment.heard()) {
+    const heard = [...this.#heardMeanwhile, ...this.#parts.segment.heard()];
+    this.#heardMeanwhile = [];
+    for (const { bytes, mac, interfaceIndex } of heard) {
       const address = this.#parts.addresses.find((each) => Buffer.from(each.bytes).equals(bytes));
       const link = address === undefined ? null : links.get(address.text);
       if (address !== undefined && link?.index === interfaceIndex && link.mac !== mac) rivals[address.text] = mac;

@@ -573,6 +573,19 @@ export const WEAKENINGS: readonly Weakening[] = [
     caughtBy: ['liveness'],
   },
   {
+    name: 'the packet filter goes while an address of an earlier process is bound',
+    edits: [
+      {
+        file: 'agent/link/l2-link.ts',
+        find: 'if (this.#isNothingOursBound()) fence?.remove();',
+        replace: 'fence?.remove();',
+      },
+    ],
+    kind: 'l2',
+    faults: ['api outage', 'crash and instant restart', 'stop'],
+    caughtBy: ['answers-in-time', 'l2-one-node'],
+  },
+  {
     name: 'what a dead predecessor has left of its packet filter is not swept',
     edits: [
       {
