@@ -25,6 +25,7 @@ import { L2 } from './provider/l2.ts';
 import { keepPrepared } from './provider/preparation.ts';
 import { Journal } from './report/journal.ts';
 import type { Log } from './report/log.ts';
+import { Metrics } from './report/metrics.ts';
 import { Reachability } from './report/reachability.ts';
 import type { Answers } from './report/server.ts';
 import { statusDocument } from './report/status.ts';
@@ -74,6 +75,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   const ending = new AbortController();
   const reachability = new Reachability(clock);
   const journal = new Journal(logger, clock);
+  const metrics = new Metrics(settings.addresses.map(({ text }) => text));
   const provider = reachability.noting(createProvider(settings, network, clock));
   const store = new KubeLeaseStore(network.kube, settings.lease, world.identity, clock, (problem) => reachability.noteApi(problem));
   const watch = new KubeLeaseWatch(network.kube, settings.lease, clock, world.random, {
@@ -90,7 +92,10 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     watch,
     link,
     provider,
-    report: (report) => journal.report(report),
+    report: (report) => {
+      journal.report(report);
+      metrics.report(report);
+    },
     onDefect: world.onDefect,
   });
   const prober = new Prober(settings.probes, network.ask, clock, (verdict) => {
@@ -109,6 +114,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
       return silentMs > LOOP_SILENCE_MAX_MS ? `the loop has stood still for ${Math.round(silentMs)}ms` : null;
     },
     readinessProblems,
+    metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
     status: () =>
       statusDocument({
         version: world.version,

@@ -149,7 +149,7 @@ export const SCHEMA = {
   LISTEN: setting({
     format: hostAndPort,
     default: '127.0.0.1:9808',
-    doc: 'Where `/healthz`, `/readyz` and `/status` are served. Nothing there changes anything, but it is not meant for the internet.',
+    doc: 'Where `/healthz`, `/readyz`, `/status` and `/metrics` are served. Nothing there changes anything, but it is not meant for the internet.',
   }),
   WHEN_ALL_UNHEALTHY: setting({
     format: oneOf('keep', 'release'),

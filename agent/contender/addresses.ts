@@ -140,11 +140,13 @@ function refuseForeign(turn: Turn, address: string, interfaceName: string): void
   failBind(turn, address, `it is configured on ${interfaceName} by somebody else: remove it there`);
 }
 
-function failBind(turn: Turn, address: string, problem: string, event: 'bind-failed' | 'conflict' = 'bind-failed'): void {
-  const isNews = problemOf(turn.address(address)) !== problem;
+function failBind(turn: Turn, address: string, problem: string): void {
+  if (problemOf(turn.address(address)) !== problem) turn.incident('bind-failed', problem, address);
+  setUnbindable(turn, address, problem);
+}
+
+function setUnbindable(turn: Turn, address: string, problem: string): void {
   turn.setAddress(address, { is: 'absent', problem, retryAtMs: turn.nowMs + BIND_RETRY_MS });
-  // Every answer of somebody else's is counted.
-  if (isNews || event === 'conflict') turn.incident(event, problem, address);
 }
 
 function enterBound(turn: Turn, address: string, managed: boolean): void {
@@ -211,7 +213,9 @@ function onProbed(
   if (life.is !== 'holding') return;
   if (problem !== null) return failBind(turn, address, problem);
   if (rival !== undefined) {
-    return failBind(turn, address, `${rival} answers for it: find this machine and take the address off it`, 'conflict');
+    const message = `${rival} answers for it: find this machine and take the address off it`;
+    turn.conflict(address, rival, message);
+    return setUnbindable(turn, address, message);
   }
   if (turn.nowMs < state.untilMs) return;
   turn.setAddress(address, { is: 'absent', problem: state.problem, retryAtMs: turn.nowMs });

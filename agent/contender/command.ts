@@ -95,7 +95,14 @@ export type Report =
       /** How long the role that ended had lasted. */
       readonly elapsedMs: number;
     }
-  | { readonly kind: 'incident'; readonly event: Incident; readonly message: string; readonly address: string | null };
+  | {
+      readonly kind: 'incident';
+      readonly event: Incident;
+      readonly message: string;
+      readonly address: string | null;
+      /** The hardware address of another machine that says that the address is its own. */
+      readonly rival?: string;
+    };
 
 export type Incident =
   | 'hindered'

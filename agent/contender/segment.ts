@@ -44,11 +44,7 @@ export function advanceAnnouncing(turn: Turn, address: string, state: AddressSta
 /** Somebody else says that the address is theirs: close, then look. */
 export function onRivalSeen(turn: Turn, address: string, rival: string): void {
   const { life } = turn.draft;
-  turn.incident(
-    'conflict',
-    `${rival} says that it has the address: taken off until the Lease has been read and nobody answers for it`,
-    address,
-  );
+  turn.conflict(address, rival, `${rival} says that it has the address: taken off until the Lease has been read and nobody answers for it`);
   unbind(turn, address, 0, null);
   if (life.is !== 'holding') return;
   turn.draft.life = { is: 'holding', office: { ...life.office, doubt: 'sight', renewAtMs: turn.nowMs } };

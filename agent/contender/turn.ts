@@ -60,6 +60,10 @@ export class Turn {
     this.command({ type: 'report', report: { kind: 'incident', event, message, address } });
   }
 
+  conflict(address: string, rival: string, message: string): void {
+    this.command({ type: 'report', report: { kind: 'incident', event: 'conflict', message, address, rival } });
+  }
+
   nextNumber(): number {
     this.draft.counter += 1;
     return this.draft.counter;

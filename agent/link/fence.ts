@@ -34,7 +34,9 @@ import {
   newSet,
   newTable,
 } from './nftables.ts';
+import { macBytes } from './neighbour-frames.ts';
 import type { Field, Hook, Step, TableFamily } from './nftables.ts';
+import type { LinkRow } from './rtnetlink.ts';
 
 /** Before everybody else: defragmentation is at -400, connection tracking at -200, translation of destinations at -100. */
 const FIRST = -450;
@@ -43,19 +45,29 @@ const LAST = 450;
 /** A multiple of the kernel's tick at each of its rates (100, 250, 300 and 1000 Hz), so that no timeout is rounded up. */
 const TICKS_MS = 20;
 
+/** A process that was held up for longer than this between its clock and the kernel's has opened for too long, and does it again. */
+const HELD_UP_MS = 10;
+const OPEN_TRIES = 3;
+
+/** An interface that every machine has, as one that needs every kind of rule. */
+const TRIAL_INTERFACE: FencedInterface = { name: 'lo', mac: '00:00:00:00:00:00', isBridge: true };
+
 const FAMILY_NUMBERS = { 4: Buffer.from([2]), 6: Buffer.from([10]) } as const;
 const ICMPV6 = Buffer.from([58]);
 const NEIGHBOUR_SOLICITATION = Buffer.from([135]);
 const NEIGHBOUR_ADVERTISEMENT = Buffer.from([136]);
-/** PACKET_HOST: to this machine, and not only passing through one of its bridges (<linux/if_packet.h>). */
-const TO_THIS_MACHINE = Buffer.from([0]);
 
+const ETHERNET_DESTINATION: Field = { base: 'link', offset: 0, length: 6 };
 const ICMPV6_TYPE: Field = { base: 'transport', offset: 0, length: 1 };
 const NEIGHBOUR_TARGET: Field = { base: 'transport', offset: 8, length: 16 };
 const ARP_SENDER: Field = { base: 'network', offset: 14, length: 4 };
 const ARP_TARGET: Field = { base: 'network', offset: 24, length: 4 };
 const SOURCE = { 4: { base: 'network', offset: 12, length: 4 }, 6: { base: 'network', offset: 8, length: 16 } } as const;
 const DESTINATION = { 4: { base: 'network', offset: 16, length: 4 }, 6: { base: 'network', offset: 24, length: 16 } } as const;
+
+/** What the fence has to know of the interface that an address is on. */
+export type FencedInterface = Pick<LinkRow, 'name' | 'mac' | 'isBridge'>;
+type Interfaces = Readonly<Record<string, FencedInterface>>;
 
 interface Rule {
   readonly family: TableFamily;
@@ -102,7 +114,7 @@ export class Fence {
   readonly #options: FenceOptions;
   readonly #addresses: ReadonlyMap<string, Address>;
   /** The interface of each address, as the tables name it; null while this process has built none. */
-  #built: Readonly<Record<string, string>> | null = null;
+  #built: Interfaces | null = null;
   /** The number of the last transaction after which the tables were known to stand. */
   #generation: number | null = null;
   /** Until when each address is open. */
@@ -117,12 +129,12 @@ export class Fence {
   /** Finds out whether this kernel can do all of it, without leaving anything behind. Throws SystemError where it cannot. */
   try(): void {
     const table = `${this.#options.table}/trial`;
-    const interfaces = Object.fromEntries([...this.#addresses.keys()].map((address) => [address, 'lo']));
+    const interfaces = Object.fromEntries([...this.#addresses.keys()].map((address) => [address, TRIAL_INTERFACE]));
     this.#transact([...this.#construction(table, interfaces), ...TABLE_FAMILIES.map((family) => deleteTable(family, table))]);
   }
 
   /** Sees to it that the tables stand, for addresses on these interfaces. What was open and still may be stays so. */
-  stand(interfaces: Readonly<Record<string, string>>): void {
+  stand(interfaces: Interfaces): void {
     const { table, onNotice } = this.#options;
     const isNew = this.#built === null || !isSame(this.#built, interfaces);
     if (!isNew && this.#generation === this.#currentGeneration()) return;
@@ -131,18 +143,32 @@ export class Fence {
     this.#rebuild(interfaces);
   }
 
-  /** Opens an address for so long, or for longer than it was open. The tables have to stand. */
-  open(text: string, forMs: number): void {
-    const timeoutMs = Math.floor(forMs / TICKS_MS) * TICKS_MS;
-    if (timeoutMs < TICKS_MS) return this.close(text);
-    const untilMs = this.#options.clock.nowMs() + timeoutMs;
+  /**
+   * Opens an address until an instant, or closes it when that has come. False when this process was held up so often that the
+   * kernel would close it too late: it is closed then. The tables have to stand.
+   */
+  open(text: string, untilMs: number): boolean {
+    for (let tries = 0; tries < OPEN_TRIES; tries += 1) {
+      const nowMs = this.#options.clock.nowMs();
+      if (untilMs - nowMs < TICKS_MS) break;
+      this.#openOnce(text, untilMs);
+      // Between the look at the clock and the kernel's own this process may have had to wait.
+      if (this.#options.clock.nowMs() - nowMs < HELD_UP_MS) return true;
+    }
+    this.close(text);
+    return false;
+  }
+
+  #openOnce(text: string, untilMs: number): void {
+    const { table, clock } = this.#options;
     const elements = this.#elementsOf(text);
-    const isOpen = (this.#openUntilMs.get(text) ?? 0) > this.#options.clock.nowMs();
-    this.#openUntilMs.set(text, untilMs);
-    const additions = elements.map(({ family, set, key }) => newElement(family, this.#options.table, set, key, timeoutMs));
+    const nowMs = clock.nowMs();
+    const isOpen = (this.#openUntilMs.get(text) ?? 0) > nowMs;
+    const timeoutMs = wholeTicks(untilMs - nowMs);
+    this.#openUntilMs.set(text, nowMs + timeoutMs);
+    const additions = elements.map(({ family, set, key }) => newElement(family, table, set, key, timeoutMs));
     // In one transaction, so that there is no packet to which it is closed in between.
-    const isRenewed = isOpen && this.#changeIfThere([...this.#deletions(elements), ...additions]);
-    if (isRenewed) return;
+    if (isOpen && this.#changeIfThere([...this.#deletions(elements), ...additions])) return;
     for (const element of elements) this.#changeIfThere(this.#deletions([element]));
     this.#transact(additions);
   }
@@ -174,11 +200,11 @@ export class Fence {
     this.#socket.close();
   }
 
-  #rebuild(interfaces: Readonly<Record<string, string>>): void {
+  #rebuild(interfaces: Interfaces): void {
     const { table, clock } = this.#options;
     const nowMs = clock.nowMs();
     const open = [...this.#openUntilMs].flatMap(([text, untilMs]) => {
-      const timeoutMs = Math.floor((untilMs - nowMs) / TICKS_MS) * TICKS_MS;
+      const timeoutMs = wholeTicks(untilMs - nowMs);
       if (timeoutMs < TICKS_MS) return [];
       return this.#elementsOf(text).map(({ family, set, key }) => newElement(family, table, set, key, timeoutMs));
     });
@@ -189,7 +215,7 @@ export class Fence {
   }
 
   /** Tables, sets, chains and rules, all closed. */
-  #construction(table: string, interfaces: Readonly<Record<string, string>>): Request[] {
+  #construction(table: string, interfaces: Interfaces): Request[] {
     return [
       ...TABLE_FAMILIES.map((family) => newTable(family, table)),
       ...SETS.map(([family, version], index) => newSet(family, table, setOf(version), version === 4 ? 4 : 16, index + 1)),
@@ -198,7 +224,7 @@ export class Fence {
     ];
   }
 
-  #rules(interfaces: Readonly<Record<string, string>>): Rule[] {
+  #rules(interfaces: Interfaces): Rule[] {
     return [...this.#addresses.values()].flatMap((address) => rulesFor(address, interfaces[address.text] ?? null));
   }
 
@@ -261,7 +287,7 @@ export class Fence {
 }
 
 /** What of an address is let through nowhere while it is closed. */
-function rulesFor(address: Address, interfaceName: string | null): Rule[] {
+function rulesFor(address: Address, on: FencedInterface | null): Rule[] {
   const { family: version } = address;
   const bytes = Buffer.from(address.bytes);
   const [source, destination] = [SOURCE[version], DESTINATION[version]];
@@ -274,29 +300,30 @@ function rulesFor(address: Address, interfaceName: string | null): Rule[] {
     {
       family: 'inet',
       chain: 'prerouting',
-      steps: [ofVersion, ...closed(destination), metaIs('pkttype', TO_THIS_MACHINE), isForThisMachine()],
+      steps: [
+        ofVersion,
+        ...closed(destination),
+        ...(on?.isBridge === true ? [metaIs('iifname', nameBytes(on), true)] : []),
+        isForThisMachine(),
+      ],
     },
     // From a process of this node.
     { family: 'inet', chain: 'output', steps: [ofVersion, ...closed(destination), isForThisMachine()] },
     { family: 'inet', chain: 'output', steps: [ofVersion, ...closed(source)] },
   ];
-  if (interfaceName !== null) {
-    const named = Buffer.alloc(16);
-    named.write(interfaceName);
-    rules.push(
-      // From the segment to this machine, even where the address is not bound: a Service may be served under it all the same.
-      {
-        family: 'inet',
-        chain: 'prerouting',
-        steps: [ofVersion, ...closed(destination), metaIs('pkttype', TO_THIS_MACHINE), metaIs('iifname', named)],
-      },
-      // Answers of a container behind a translated destination bear the address only at the very end.
-      {
-        family: 'inet',
-        chain: 'postrouting',
-        steps: [ofVersion, ...closed(source), metaIs('pkttype', TO_THIS_MACHINE), metaIs('oifname', named)],
-      },
-    );
+  if (on !== null) {
+    // From the segment to this machine, even where the address is not bound: a Service may be served under it all the same.
+    // What only passes through a bridge may be shown to us, too (br_netfilter), and is meant for another machine.
+    const toThisMachine = on.isBridge ? [fieldIs(ETHERNET_DESTINATION, macBytes(on.mac))] : [];
+    rules.push({
+      family: 'inet',
+      chain: 'prerouting',
+      steps: [ofVersion, ...closed(destination), metaIs('iifname', nameBytes(on)), ...toThisMachine],
+    });
+    // Answers of a container behind a translated destination bear the address only at the very end. On a bridge they cannot be
+    // told from those of another machine, and end by themselves because nothing reaches the container any more.
+    if (!on.isBridge)
+      rules.push({ family: 'inet', chain: 'postrouting', steps: [ofVersion, ...closed(source), metaIs('oifname', nameBytes(on))] });
   }
   if (version === 4) {
     return [
@@ -313,11 +340,26 @@ function rulesFor(address: Address, interfaceName: string | null): Rule[] {
   ];
 }
 
+/** An interface's name as the kernel compares it (IFNAMSIZ). */
+function nameBytes({ name }: FencedInterface): Buffer {
+  const bytes = Buffer.alloc(16);
+  bytes.write(name);
+  return bytes;
+}
+
+function wholeTicks(ms: number): number {
+  return Math.floor(ms / TICKS_MS) * TICKS_MS;
+}
+
 function setOf(version: 4 | 6): string {
   return `open${version}`;
 }
 
-function isSame(one: Readonly<Record<string, string>>, other: Readonly<Record<string, string>>): boolean {
+function isSame(one: Interfaces, other: Interfaces): boolean {
   const names = Object.keys(one);
-  return names.length === Object.keys(other).length && names.every((name) => one[name] === other[name]);
+  return names.length === Object.keys(other).length && names.every((name) => isSameInterface(one[name], other[name]));
+}
+
+function isSameInterface(one: FencedInterface | undefined, other: FencedInterface | undefined): boolean {
+  return one?.name === other?.name && one?.mac === other?.mac && one?.isBridge === other?.isBridge;
 }

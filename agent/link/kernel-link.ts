@@ -150,6 +150,11 @@ export class KernelLink implements Link {
     return index === undefined ? null : this.#link(index);
   }
 
+  /** The hardware addresses of this machine. */
+  ownMacs(): Set<string> {
+    return new Set(this.#links().map(({ mac }) => mac));
+  }
+
   close(): void {
     this.#socket.close();
   }

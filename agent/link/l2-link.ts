@@ -10,7 +10,7 @@ import type { Clock } from '../clock.ts';
 import type { AnnounceOutcome, BindOutcome, LinkView, UnbindOutcome } from '../contender/input.ts';
 import type { Link, SegmentPort } from '../ports.ts';
 import type { Connections } from './connections.ts';
-import type { Fence } from './fence.ts';
+import type { Fence, FencedInterface } from './fence.ts';
 import type { KernelLink } from './kernel-link.ts';
 import { SystemError } from './libc.ts';
 import type { LinkRow } from './rtnetlink.ts';
@@ -66,14 +66,10 @@ export class L2Link implements Link, SegmentPort {
     if (fence === null || openMs === null) return kernel.bind(text, lifetimeMs);
     const closesAtMs = clock.nowMs() + openMs;
     try {
-      fence.stand(this.#interfaceNames());
+      fence.stand(this.#interfaces());
       const outcome = kernel.bindUnlessEnough(text, lifetimeMs, lifetimeMs - STALE_LIFETIME_MS);
       if (outcome.is !== 'bound') return outcome;
-      const remainingMs = closesAtMs - clock.nowMs();
-      if (remainingMs > 0) {
-        fence.open(text, remainingMs);
-        return outcome;
-      }
+      if (fence.open(text, closesAtMs)) return outcome;
       const removed = this.unbind(text, false);
       return removed.is === 'unbound' ? { is: 'too-late' } : removed;
     } catch (error) {
@@ -150,20 +146,24 @@ export class L2Link implements Link, SegmentPort {
     return this.#parts.addresses.every(({ text }) => seen[text]?.is === 'absent' || seen[text]?.is === 'foreign');
   }
 
-  #interfaceNames(): Record<string, string> {
-    const named = this.#parts.addresses.map(({ text }) => [text, this.#parts.kernel.interfaceOf(text)?.name ?? ''] as const);
-    return Object.fromEntries(named.filter(([, name]) => name !== ''));
+  /** The interface of each address, as far as there is one. */
+  #interfaces(): Record<string, FencedInterface> {
+    const found = this.#parts.addresses.map(({ text }) => [text, this.#parts.kernel.interfaceOf(text)] as const);
+    return Object.fromEntries(found.filter((each): each is [string, LinkRow] => each[1] !== null));
   }
 
   /** Who else says that an address is theirs, on the address's own interface. */
   #rivals(links: ReadonlyMap<string, LinkRow | null>): Record<string, string> {
-    const rivals: Record<string, string> = {};
-    const heard = [...this.#heardMeanwhile, ...this.#parts.segment.heard()];
+    const { segment, kernel, addresses } = this.#parts;
+    const heard = [...this.#heardMeanwhile, ...segment.heard()];
     this.#heardMeanwhile = [];
+    if (heard.length === 0) return {};
+    // Another interface of this machine on the same segment answers, too, and is nobody else.
+    const own = kernel.ownMacs();
+    const rivals: Record<string, string> = {};
     for (const { bytes, mac, interfaceIndex } of heard) {
-      const address = this.#parts.addresses.find((each) => Buffer.from(each.bytes).equals(bytes));
-      const link = address === undefined ? null : links.get(address.text);
-      if (address !== undefined && link?.index === interfaceIndex && link.mac !== mac) rivals[address.text] = mac;
+      const address = addresses.find((each) => Buffer.from(each.bytes).equals(bytes));
+      if (address !== undefined && links.get(address.text)?.index === interfaceIndex && !own.has(mac)) rivals[address.text] = mac;
     }
     return rivals;
   }
@@ -179,8 +179,9 @@ export class L2Link implements Link, SegmentPort {
         );
       }
       if (link === null) continue;
-      if (!link.hasArp)
-        return `${link.name} is no Ethernet interface, so nobody could be told who has ${text}: name another one in INTERFACE`;
+      if (!link.hasArp) {
+        return `on ${link.name} nobody is asked by ARP (it is no Ethernet interface, or ARP is off): name another one in INTERFACE, because nobody could be told who has ${text}`;
+      }
       if (link.mac.startsWith(HETZNER_PRIVATE_MAC)) {
         return `${link.name} belongs to a private network of Hetzner Cloud, which is routed and hears no announcement: ${text} cannot be moved there with PROVIDER=l2`;
       }

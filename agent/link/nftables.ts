@@ -40,7 +40,7 @@ const NF_DROP = 0;
 
 /** Keys of the expression `meta`. */
 const META_KEYS = { iifname: 6, oifname: 7, nfproto: 15, l4proto: 16, pkttype: 19 } as const;
-const PAYLOAD_BASES = { network: 1, transport: 2 } as const;
+const PAYLOAD_BASES = { link: 0, network: 1, transport: 2 } as const;
 const NFT_FIB_RESULT_ADDRTYPE = 3;
 const NFTA_FIB_F_DADDR = 2;
 
@@ -129,9 +129,9 @@ export function fieldNotIn(field: Field, set: string): Step {
 }
 const NFT_LOOKUP_F_INV = 1;
 
-/** Holds where something about the packet is a value. */
-export function metaIs(key: keyof typeof META_KEYS, value: Buffer): Step {
-  return [expression('meta', [be32(1, REGISTER), be32(2, META_KEYS[key])]), compare(value, false)];
+/** Holds where something about the packet is, or is not, a value. */
+export function metaIs(key: keyof typeof META_KEYS, value: Buffer, isNot = false): Step {
+  return [expression('meta', [be32(1, REGISTER), be32(2, META_KEYS[key])]), compare(value, isNot)];
 }
 
 /** Holds where the packet goes to an address of this machine (RTN_LOCAL, 2). */

@@ -35,6 +35,7 @@ export const RT_SCOPE_HOST = 254;
 // Attributes and flags of links.
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
+const IFLA_LINKINFO = 18;
 const IFLA_AF_SPEC = 26;
 const IFLA_CARRIER_CHANGES = 35;
 const IFLA_EXT_MASK = 29;
@@ -48,6 +49,8 @@ const IFF_LOOPBACK = 0x8;
 const IFF_NOARP = 0x80;
 const IFF_LOWER_UP = 0x10000;
 const ARPHRD_ETHER = 1;
+// Inside IFLA_LINKINFO.
+const IFLA_INFO_KIND = 1;
 
 // Attributes of routes.
 const RTA_OIF = 4;
@@ -89,6 +92,8 @@ export interface LinkRow {
   readonly forwardsIpv6: boolean;
   /** Whether who has an address is asked there by ARP, over Ethernet. */
   readonly hasArp: boolean;
+  /** Whether other ports are behind it, whose frames may only pass through. */
+  readonly isBridge: boolean;
   /** How often its carrier has come or gone. */
   readonly carrierChanges: number;
 }
@@ -180,8 +185,15 @@ export function decodeLink({ type, body }: Message): LinkRow | null {
     hasIpv6: ipv6Setting(attributes.get(IFLA_AF_SPEC), DEVCONF_DISABLE_IPV6) === 0,
     forwardsIpv6: ipv6Setting(attributes.get(IFLA_AF_SPEC), DEVCONF_FORWARDING) === 1,
     hasArp: body.readUInt16LE(2) === ARPHRD_ETHER && (flags & (IFF_NOARP | IFF_LOOPBACK)) === 0,
+    isBridge: kindOf(attributes.get(IFLA_LINKINFO)) === 'bridge',
     carrierChanges: numberOf(attributes.get(IFLA_CARRIER_CHANGES)) ?? 0,
   };
+}
+
+/** What kind of virtual interface it is; null for a real one. */
+function kindOf(info: Buffer | undefined): string | null {
+  const kind = info === undefined ? undefined : decodeAttributes(info).get(IFLA_INFO_KIND);
+  return kind === undefined ? null : text(kind);
 }
 
 /** One of an interface's IPv6 settings, or null where it has none. */

@@ -89,7 +89,7 @@ export class Journal {
     this.#transitions.length = Math.min(this.#transitions.length, KEPT);
   }
 
-  #incident({ event, message, address }: Report & { kind: 'incident' }): void {
+  #incident({ event, message, address, rival }: Report & { kind: 'incident' }): void {
     const key = `${event} ${address ?? ''}`;
     const before = REPEATING.includes(event) ? this.#repeated.get(key) : undefined;
     const nowMs = this.#clock.nowMs();
@@ -100,6 +100,12 @@ export class Journal {
     const again = before?.message === message ? before.count : 0;
     this.#repeated.set(key, { message, sinceMs: nowMs, count: 0 });
     const text = address === null ? message : `${address}: ${message}`;
-    this.#logger[LEVELS[event]]({ event, ...(address === null ? {} : { address }), ...(again > 0 ? { repeated: again } : {}) }, text);
+    const details = {
+      event,
+      ...(address === null ? {} : { address }),
+      ...(rival === undefined ? {} : { mac: rival }),
+      ...(again > 0 ? { repeated: again } : {}),
+    };
+    this.#logger[LEVELS[event]](details, text);
   }
 }

@@ -5,6 +5,7 @@
  * taken is tried again and does not end the agent, whose work does not depend on it.
  */
 import http from 'node:http';
+import { asError } from '../clock.ts';
 import type { Clock, Timer } from '../clock.ts';
 
 /** What the port answers from. Each is asked anew for every request. */
@@ -14,6 +15,7 @@ export interface Answers {
   /** What keeps the agent from being ready; empty when nothing does. */
   readonly readinessProblems: () => readonly string[];
   readonly status: () => unknown;
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
 }
 
 export interface ServerOptions {
@@ -73,7 +75,7 @@ export class StatusServer {
 
   #answer(request: http.IncomingMessage, response: http.ServerResponse): void {
     if (request.method !== 'GET' && request.method !== 'HEAD') return send(response, 405, 'text/plain', 'only GET is answered here\n');
-    const { livenessProblem, readinessProblems, status } = this.#options.answers;
+    const { livenessProblem, readinessProblems, status, metrics } = this.#options.answers;
     switch ((request.url ?? '').split('?')[0]) {
       case '/healthz': {
         const problem = livenessProblem();
@@ -88,15 +90,21 @@ export class StatusServer {
           problems.length === 0 ? 'ok\n' : problems.map((problem) => `${problem}\n`).join(''),
         );
       }
+      case '/metrics':
+        metrics().then(
+          ({ contentType, text }) => send(response, 200, contentType, text),
+          (error: unknown) => send(response, 500, 'text/plain', `${asError(error).message}\n`),
+        );
+        return;
       case '/status':
         return send(response, 200, 'application/json', `${JSON.stringify(status(), null, 2)}\n`);
       default:
-        return send(response, 404, 'text/plain', 'there are /healthz, /readyz and /status\n');
+        return send(response, 404, 'text/plain', 'there are /healthz, /readyz, /status and /metrics\n');
     }
   }
 }
 
 function send(response: http.ServerResponse, status: number, type: string, body: string): void {
-  response.writeHead(status, { 'content-type': `${type}; charset=utf-8`, 'cache-control': 'no-store' });
+  response.writeHead(status, { 'content-type': type.includes(';') ? type : `${type}; charset=utf-8`, 'cache-control': 'no-store' });
   response.end(body);
 }

@@ -7,7 +7,6 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { addressText } from '../../agent/address.ts';
 import { nodeOfIdentity } from '../../agent/contender/lease.ts';
 import { decodeAddress, RTM_GETADDR } from '../../agent/link/rtnetlink.ts';
@@ -21,14 +20,14 @@ import { spawnIn } from '../../test/support/namespaces.ts';
 import { holderOf } from './leases.ts';
 import type { Leases, OnLease } from './leases.ts';
 import { API_IPS, buildNetwork, cutOff, cutPath, mendPath, placeOf, PLACES, reconnect, removeNetwork, routeTo } from './network.ts';
-import type { Api, Topology } from './network.ts';
+import type { Api, ClientKind, Topology } from './network.ts';
 import { FLOATING_IP } from './stage.ts';
+import { LocalServices, startClient } from './players.ts';
 import type { Stage } from './stage.ts';
 import { Watcher } from './watcher.ts';
 import type { Bound, Sample } from './watcher.ts';
 
 const FLOATING_IP_ID = 310_077;
-const CLIENT_INTERVAL_MS = 20;
 const SAMPLE_MS = 50;
 const FILES = '/run/leasehold-lab';
 /** Where the status of an agent is served, and of a second one on the same node. */
@@ -42,6 +41,8 @@ export interface LabOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly providerTimeoutMs?: number;
   readonly topology?: Topology;
+  /** On L2: whether the client believes its ARP cache. */
+  readonly client?: ClientKind;
   /** How often the client opens a connection. */
   readonly clientIntervalMs?: number;
   /** How often everything is looked at. */
@@ -58,7 +59,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   readonly watcher: Watcher;
   readonly #options: LabOptions;
   readonly #agents = new Map<string, AgentProcess>();
-  readonly #services = new Map<string, ChildProcess>();
+  readonly #services = new LocalServices();
   readonly #sockets = new Map<string, NetlinkSocket>();
   readonly #sampler: NodeJS.Timeout;
   /** Nodes that cannot ask the provider. */
@@ -90,7 +91,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     openLeases: (onLease: OnLease) => Promise<LeaseApi>,
   ): Promise<NamespaceStage<LeaseApi>> {
     const kind = options.topology ?? 'routed';
-    buildNetwork(kind);
+    buildNetwork(kind, options.client);
     // The stage is what the Lease API tells, and what it is asked through.
     let leases: LeaseApi | null = null;
     const watcher = new Watcher({
@@ -116,7 +117,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     writeFileSync(`${FILES}/kubeconfig`, leases.kubeconfig);
     const stage = new NamespaceStage(options, leases, hcloud, watcher);
     await Promise.all(stage.nodes.map((node) => stage.startService(node)));
-    stage.#startClient();
+    stage.#client = startClient(stage.attempts, options.clientIntervalMs);
     return stage;
   }
 
@@ -170,33 +171,16 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   }
 
   async startService(node: string): Promise<void> {
-    const running = this.#services.get(node);
-    if (running !== undefined) {
-      running.kill('SIGCONT');
-      return;
-    }
-    const script = fileURLToPath(new URL('./service.ts', import.meta.url));
-    const child = spawnIn(node, [process.execPath, script, node], { env: {}, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-    this.#services.set(node, child);
-    await new Promise((resolve) => child.once('message', resolve));
+    await this.#services.start(node);
   }
 
   async stopService(node: string, how: 'refuse' | 'hang'): Promise<void> {
-    const child = this.#services.get(node);
-    if (child === undefined) return;
-    if (how === 'hang') {
-      child.kill('SIGSTOP');
-      return;
-    }
-    this.#services.delete(node);
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
-    await ended;
+    await this.#services.stop(node, how);
   }
 
   /** Lets a local service tell its prober that it is ill, or well again, while it goes on serving clients. */
   feign(node: string, health: 'ill' | 'well'): void {
-    this.#services.get(node)?.send(health);
+    this.#services.feign(node, health);
   }
 
   cutOff(node: string): void {
@@ -257,7 +241,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     clearInterval(this.#sampler);
     this.#client?.kill('SIGKILL');
     for (const agent of [...this.#agents.values(), ...this.#others]) if (agent.isRunning) agent.signal('SIGKILL');
-    for (const child of this.#services.values()) child.kill('SIGKILL');
+    this.#services.close();
     for (const socket of this.#sockets.values()) socket.close();
     await Promise.all([this.leases.close(), this.hcloud.close()]);
     removeNetwork();
@@ -319,13 +303,6 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
       ...(this.#options.providerTimeoutMs === undefined ? {} : { PROVIDER_TIMEOUT: `${this.#options.providerTimeoutMs}ms` }),
       ...this.#options.env,
     };
-  }
-
-  #startClient(): void {
-    const script = fileURLToPath(new URL('./client.ts', import.meta.url));
-    const command = [process.execPath, script, FLOATING_IP, String(this.#options.clientIntervalMs ?? CLIENT_INTERVAL_MS)];
-    this.#client = spawnIn('client', command, { env: {}, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-    this.#client.on('message', (attempt: Attempt) => this.attempts.push(attempt));
   }
 
   #runningAgent(node: string): AgentProcess {

@@ -12,6 +12,9 @@ import { FLOATING_IP } from './stage.ts';
 
 export type Topology = 'routed' | 'l2';
 
+/** What a client on the nodes' segment does with an answer to its ARP request: forget it soon, or believe it as clients do. */
+export type ClientKind = 'forgetful' | 'ordinary';
+
 export interface NodePlace {
   readonly name: string;
   readonly ip: string;
@@ -38,8 +41,8 @@ const LOCAL_PREFERENCE = 100;
 const CUT_PREFERENCE = 50;
 
 /**
- * A client on the nodes' segment that asks anew who has the address every 0.1 s, and believes no old answer meanwhile. Real
- * clients remember for half a minute unless they are told; telling them is not built yet, and is not what is tested here.
+ * A forgetful client asks anew who has the address every 0.1 s, and believes no old answer meanwhile. Real clients remember
+ * for half a minute unless they are told; telling them is not built yet.
  */
 const FORGETFUL_CLIENT: Readonly<Record<string, number>> = {
   base_reachable_time_ms: 100,
@@ -55,7 +58,7 @@ export function placeOf(node: string): NodePlace {
 }
 
 /** Makes every namespace and cable. */
-export function buildNetwork(topology: Topology): void {
+export function buildNetwork(topology: Topology, client: ClientKind = 'forgetful'): void {
   ip(`rule add pref ${LOCAL_PREFERENCE} lookup local`);
   ip('rule del pref 0');
   for (const address of Object.values(API_IPS)) ip(`addr add ${address}/32 dev lo`);
@@ -69,7 +72,7 @@ export function buildNetwork(topology: Topology): void {
     ip(`-n ${place.name} route add default via ${ROUTER_IP}`);
   }
   if (topology === 'routed') connectClientBehindRouter();
-  else connectClientToBridge();
+  else connectClientToBridge(client);
   writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
 }
 
@@ -100,10 +103,11 @@ function connectClientBehindRouter(): void {
   ip('-n client route add default via 192.0.2.1');
 }
 
-function connectClientToBridge(): void {
+function connectClientToBridge(client: ClientKind): void {
   connect('client', 'to-client', '10.77.0.100/24');
   ip('link set to-client master br0');
   ip(`-n client route add ${FLOATING_IP}/32 dev eth0`);
+  if (client === 'ordinary') return;
   inNamespace('client', () => {
     for (const [name, value] of Object.entries(FORGETFUL_CLIENT)) writeFileSync(`/proc/sys/net/ipv4/neigh/eth0/${name}`, String(value));
   });

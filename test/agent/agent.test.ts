@@ -6,6 +6,9 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { buildAgent } from '../../scripts/build.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
+import { NetlinkSocket, openDatagrams } from '../../agent/link/netlink-socket.ts';
+import { getTable } from '../../agent/link/nftables.ts';
+import { fenceTable } from '../../agent/link/open-link.ts';
 import { AgentWorld, IP, OTHER_SERVER, SERVER, TOKEN } from '../support/agent-world.ts';
 import type { Status } from '../support/agent-world.ts';
 import { eventually } from '../support/eventually.ts';
@@ -53,6 +56,23 @@ async function served(env: Readonly<Record<string, string>> = {}): Promise<Agent
 /** Waits for a log line: what the agent writes arrives later than what can be seen of it elsewhere. */
 const says = (agent: AgentProcess, level: string, pattern: RegExp): Promise<void> =>
   eventually(`it says ${String(pattern)}`, () => agent.log.some((line) => line.level === level && pattern.test(line.msg)));
+
+/** The families in which the agent's packet filter stands in this namespace. */
+function filters(): string[] {
+  const socket = new NetlinkSocket(openDatagrams('netfilter'), 'netfilter');
+  try {
+    return (['arp', 'inet'] as const).filter((family) => {
+      const { type, body } = getTable(family, fenceTable({ namespace: 'default', name: 'leasehold' }));
+      try {
+        return socket.get(type, body).length > 0;
+      } catch {
+        return false;
+      }
+    });
+  } finally {
+    socket.close();
+  }
+}
 
 describe('an agent', needsNamespaces(), () => {
   before(async () => {
@@ -104,6 +124,33 @@ describe('an agent', needsNamespaces(), () => {
       assert.equal(await agent.ended, 0);
       assert.equal(world.rows().length, 0);
       assert.equal(world.kube.lease()?.spec.holderIdentity ?? '', '');
+    });
+
+    test('on a shared segment it answers behind a packet filter, of which nothing is left when it has ended', async () => {
+      const agent = world.start(bundle, { PROVIDER: 'l2' });
+      await untilRole('serving');
+      assert.deepEqual(filters(), ['arp', 'inet']);
+      assert.match(
+        (await world.probe('/metrics'))?.text ?? '',
+        /^leasehold_address_conflicts_total\{address="203\.0\.113\.10",mac=""\} 0$/m,
+      );
+      agent.signal('SIGTERM');
+      assert.equal(await agent.ended, 0);
+      assert.deepEqual(filters(), []);
+    });
+
+    test('killed on a shared segment, it leaves the packet filter behind, and its successor goes on with it', async () => {
+      const agent = world.start(bundle, { PROVIDER: 'l2' });
+      await untilRole('serving');
+      agent.signal('SIGKILL');
+      await agent.ended;
+      assert.deepEqual(filters(), ['arp', 'inet']);
+      const successor = world.start(bundle, { PROVIDER: 'l2' });
+      await eventually('it serves', () => successor.log.some(({ to }) => to === 'serving'), 15_000);
+      assert.deepEqual(filters(), ['arp', 'inet']);
+      successor.signal('SIGTERM');
+      assert.equal(await successor.ended, 0);
+      assert.deepEqual(filters(), []);
     });
 
     test('ends at once at a second signal, and the kernel keeps the address for its lifetime', async () => {
@@ -204,6 +251,12 @@ describe('an agent', needsNamespaces(), () => {
       );
       assert.equal(world.kube.http.exchanges.length + world.hcloud.http.exchanges.length, 0);
     });
+  });
+
+  test('on a shared segment without the right to announce, it says which and ends with 77', async () => {
+    const agent = world.start(bundle, { PROVIDER: 'l2' }, 'pipe', ['setpriv', '--bounding-set=-net_raw', '--inh-caps=-net_raw']);
+    assert.equal(await agent.ended, 77);
+    assert.match(agent.log.at(-1)?.msg ?? '', /PROVIDER=l2 needs the capability NET_RAW besides NET_ADMIN/);
   });
 
   describe('when the provider is not as it should be', () => {

@@ -24,6 +24,7 @@ import { Machine } from '../simulation/machine.ts';
 import { Random } from '../simulation/random.ts';
 import { VirtualTime } from '../simulation/virtual-time.ts';
 
+const ON = { name: 'eth0', mac: '02:00:00:00:00:07', isBridge: false };
 const TABLE = 'leasehold/default/contract';
 const NFT_MSG_DELRULE = 0xa08;
 const PATIENCE_S = '0.15';
@@ -155,7 +156,7 @@ function story(ground: Ground, text: string): [string, Answer][] {
   const options = { table: TABLE, addresses: [address], clock: ground.clock, onNotice: () => undefined };
   const standing = (): Fence => {
     const fence = new Fence(socket, options);
-    fence.stand({ [text]: 'eth0' });
+    fence.stand({ [text]: ON });
     return fence;
   };
   link.look();
@@ -164,7 +165,7 @@ function story(ground: Ground, text: string): [string, Answer][] {
   note('bound without a fence');
   const fence = standing();
   note('closed');
-  fence.open(text, 60_000);
+  fence.open(text, ground.clock.nowMs() + 60_000);
   note('open');
   fence.close(text);
   note('closed again');
@@ -182,7 +183,7 @@ function story(ground: Ground, text: string): [string, Answer][] {
     note(`without the table ${family}`);
   }
   const last = standing();
-  last.open(text, 60_000);
+  last.open(text, ground.clock.nowMs() + 60_000);
   link.unbind(text);
   note('open and not bound');
   link.bind(text, 600_000);

@@ -19,6 +19,7 @@ function link(index: number, name: string, mac = '00:00:00:00:00:00'): LinkRow {
     hasIpv6: true,
     forwardsIpv6: false,
     hasArp: true,
+    isBridge: false,
     carrierChanges: 0,
   };
 }

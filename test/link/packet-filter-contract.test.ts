@@ -51,6 +51,7 @@ const IP = '203.0.113.10';
 const SIX = '2001:db8::10';
 const KEY = Buffer.from([203, 0, 113, 10]);
 const OTHER_KEY = Buffer.from([203, 0, 113, 11]);
+const ON = { name: 'eth0', mac: '02:00:00:00:00:07', isBridge: false };
 const TABLE = 'leasehold/default/contract';
 const SET = 'open4';
 const NFT_MSG_GETSETELEM = 0xa0d;
@@ -341,7 +342,7 @@ for (const [where, open, options] of [
       const onNotice = (_: string, message: string): void => void notices.push(message);
       return new Fence(new NetlinkSocket(datagrams, 'netfilter'), { table: TABLE, addresses, clock: { nowMs }, onNotice });
     };
-    const interfaces = { [IP]: 'eth0', [SIX]: 'eth0' };
+    const interfaces = { [IP]: ON, [SIX]: ON };
 
     test(
       'a fence is tried without a trace, built, opened, closed and removed',
@@ -352,9 +353,9 @@ for (const [where, open, options] of [
         fence.stand(interfaces);
         assert.deepEqual([raw.rules('inet'), raw.rules('arp')], [12, 2]);
         assert.deepEqual([raw.elements('inet'), raw.elements('arp')], [[], []]);
-        fence.open(IP, 5_000);
+        fence.open(IP, ground.nowMs() + 5_000);
         assert.deepEqual([raw.elements('inet'), raw.elements('arp')], [[KEY.toString('hex')], [KEY.toString('hex')]]);
-        fence.open(IP, 6_000);
+        fence.open(IP, ground.nowMs() + 6_000);
         fence.close(IP);
         assert.deepEqual([raw.elements('inet'), raw.elements('arp')], [[], []]);
         fence.close(IP);
@@ -371,7 +372,7 @@ for (const [where, open, options] of [
           const notices: string[] = [];
           const fence = fenceOn(ground, notices);
           fence.stand(interfaces);
-          fence.open(IP, 5_000);
+          fence.open(IP, ground.nowMs() + 5_000);
           const about = raw.firstRule('arp');
           const chain = encodeAttribute(2, Buffer.from('output\0')).length;
           const number = encodeAttribute(1, Buffer.from(`${TABLE}\0`)).length + chain + 12;
@@ -379,7 +380,7 @@ for (const [where, open, options] of [
           else raw.transact([deleteTable('inet', TABLE), ...(what === 'both tables' ? [deleteTable('arp', TABLE)] : [])]);
           if (what === 'both tables')
             assert.throws(
-              () => fence.open(IP, 5_000),
+              () => fence.open(IP, ground.nowMs() + 5_000),
               (error) => error instanceof SystemError && error.code === 'ENOENT',
             );
           fence.stand(interfaces);
@@ -395,7 +396,7 @@ for (const [where, open, options] of [
       on((raw, ground) => {
         const first = fenceOn(ground);
         first.stand(interfaces);
-        first.open(IP, 60_000);
+        first.open(IP, ground.nowMs() + 60_000);
         const second = fenceOn(ground);
         second.sweep();
         assert.deepEqual([raw.elements('inet'), raw.elements('arp')], [[], []]);

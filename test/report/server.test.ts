@@ -26,7 +26,12 @@ function start(): void {
     port,
     clock: REAL_CLOCK,
     onProblem: (message) => problems.push(message),
-    answers: { livenessProblem: () => livenessProblem, readinessProblems: () => readinessProblems, status: () => ({ role: 'standby' }) },
+    answers: {
+      livenessProblem: () => livenessProblem,
+      readinessProblems: () => readinessProblems,
+      status: () => ({ role: 'standby' }),
+      metrics: () => Promise.resolve({ contentType: 'text/plain; version=0.0.4', text: 'a 1\n' }),
+    },
   });
 }
 

@@ -35,6 +35,9 @@ const NEIGHBOUR_ADVERTISEMENT = 136;
 const CLIENT = { 4: Buffer.from([203, 0, 113, 200]), 6: Buffer.from('20010db8000000000000000000000c00', 'hex') } as const;
 const SOLICITED_NODES = Buffer.from('ff0200000000000000000001ff000000', 'hex');
 
+/** No interface here is a bridge, on which alone it matters to whom a frame was sent. */
+const NO_LINK = Buffer.alloc(0);
+
 interface Ways {
   /** A question who has the address, and the answer. */
   readonly neighbour: readonly Packet[];
@@ -160,7 +163,7 @@ function inet(version: 4 | 6, hook: keyof typeof INET_HOOKS, parts: InetParts): 
     [META.iifname, named(isIncoming ? 'eth0' : '')],
     [META.oifname, named(isIncoming ? '' : 'eth0')],
   ]);
-  return { family: FAMILIES.inet, hook: INET_HOOKS[hook], meta, network, transport, isForThisMachine };
+  return { family: FAMILIES.inet, hook: INET_HOOKS[hook], meta, link: NO_LINK, network, transport, isForThisMachine };
 }
 
 function arp(hook: keyof typeof ARP_HOOKS, sender: Buffer, target: Buffer): Packet {
@@ -171,7 +174,15 @@ function arp(hook: keyof typeof ARP_HOOKS, sender: Buffer, target: Buffer): Pack
     Buffer.alloc(6),
     target,
   ]);
-  return { family: FAMILIES.arp, hook: ARP_HOOKS[hook], meta: new Map(), network, transport: Buffer.alloc(0), isForThisMachine: false };
+  return {
+    family: FAMILIES.arp,
+    hook: ARP_HOOKS[hook],
+    meta: new Map(),
+    link: NO_LINK,
+    network,
+    transport: Buffer.alloc(0),
+    isForThisMachine: false,
+  };
 }
 
 function ipv4(from: Buffer, to: Buffer): Buffer {

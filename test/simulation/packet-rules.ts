@@ -13,6 +13,7 @@ export interface Packet {
   readonly hook: number;
   /** What the expression `meta` says of it, by its key's number. */
   readonly meta: ReadonlyMap<number, Buffer>;
+  readonly link: Buffer;
   readonly network: Buffer;
   readonly transport: Buffer;
   /** Whether it goes to an address of this machine. */
@@ -73,7 +74,7 @@ function drops(packet: Packet, { steps, placeOfSet }: Hooked, isIn: (set: string
   for (const { kind, attributes } of steps) {
     switch (kind) {
       case 'payload': {
-        const header = number(attributes, 2) === 1 ? packet.network : packet.transport;
+        const header = [packet.link, packet.network, packet.transport][number(attributes, 2)] ?? unknown('a header');
         const [offset, length] = [number(attributes, 3), number(attributes, 4)];
         // A field that lies outside ends the rule.
         if (header.length < offset + length) return false;

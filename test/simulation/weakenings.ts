@@ -553,12 +553,12 @@ export const WEAKENINGS: readonly Weakening[] = [
   {
     name: 'an address is bound before its packet filter stands',
     edits: [
-      { file: 'agent/link/l2-link.ts', find: '      fence.stand(this.#interfaceNames());\n', replace: '' },
+      { file: 'agent/link/l2-link.ts', find: '      fence.stand(this.#interfaces());\n', replace: '' },
       {
         file: 'agent/link/l2-link.ts',
-        find: '        fence.open(text, remainingMs);\n',
+        find: '      if (fence.open(text, closesAtMs)) return outcome;\n',
         replace:
-          '        try {\n          fence.open(text, remainingMs);\n        } catch {\n          // As if nothing were amiss.\n        }\n',
+          '      try {\n        if (fence.open(text, closesAtMs)) return outcome;\n      } catch {\n        return outcome;\n      }\n',
       },
     ],
     kind: 'l2',

@@ -80,8 +80,8 @@ export class AgentWorld {
     return new AgentWorld(kube, hcloud);
   }
 
-  /** Starts an agent from a bundle. `env` changes its settings; undefined unsets one. It logs to `stdout`, or into its log. */
-  start(bundle: string, env: Env = {}, stdout: 'pipe' | number = 'pipe'): AgentProcess {
+  /** Starts an agent from a bundle. `env` changes its settings; undefined unsets one. It logs to `stdout`, or into its log. `through` is a program that starts it. */
+  start(bundle: string, env: Env = {}, stdout: 'pipe' | number = 'pipe', through: readonly string[] = []): AgentProcess {
     writeFileSync(join(this.folder, 'kubeconfig'), this.kube.kubeconfig());
     const settings: Env = {
       NODE_NAME: 'node-a',
@@ -96,7 +96,7 @@ export class AgentWorld {
       LOG_LEVEL: 'trace',
       ...env,
     };
-    const [program = '', ...args] = entryPoint(bundle);
+    const [program = '', ...args] = [...through, ...entryPoint(bundle)];
     const set = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
     const child = spawn(program, args, { env: set, stdio: ['ignore', stdout, 'pipe'] });
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
