@@ -430,11 +430,12 @@ export class Invariants implements Observer, WireObserver {
     );
   }
 
-  /** What somebody has removed is put back without a question. */
+  /** What somebody has removed is put back without a question, and so is what was taken off because no packet filter could be had. */
   #checkAsked(process: SimProcess, address: string): void {
     const sinceMs = this.#strangerAnswersSinceMs(address);
-    if (sinceMs === null || !process.machine.kernel.isConnected) return;
     const { nowMs } = this.#time;
+    const isPutBack = nowMs - process.machine.filter.lastFailureMs < LINGER_SLACK_MS + process.settings.lease.renewIntervalMs;
+    if (sinceMs === null || isPutBack || !process.machine.kernel.isConnected) return;
     const connectedForMs = nowMs - process.machine.kernel.connectedAtMs;
     if (Math.min(nowMs - sinceMs, connectedForMs) > ASKED_MS && !this.#isJustAwake(process))
       this.violate(

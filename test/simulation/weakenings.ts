@@ -547,7 +547,7 @@ export const WEAKENINGS: readonly Weakening[] = [
       },
     ],
     kind: 'l2',
-    faults: ['netlink fails', 'stop', 'api cut off'],
+    faults: ['netlink fails', 'api outage'],
     caughtBy: ['answers-in-time', 'l2-one-node'],
   },
   {
