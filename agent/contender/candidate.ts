@@ -188,12 +188,20 @@ export function onCandidateRead(turn: Turn, life: Standby, sentAtMs: number, out
   const isNews = before !== null && after.sinceMs !== before.sinceMs;
   const notBeforeMs = turn.nowMs + graceMs(turn, life, outcome.sight);
   const lostRaces = isNews ? 0 : life.lostRaces;
-  turn.draft.life = { ...life, readAtMs: null, notBeforeMs, failures: 0, lostRaces, uncertain: null };
+  const readAtMs = isOvertaken(before, outcome.sight, sentAtMs) ? turn.nowMs : null;
+  turn.draft.life = { ...life, readAtMs, notBeforeMs, failures: 0, lostRaces, uncertain: null };
   if (ownTermIn(outcome.sight, turn.draft) === null) endHoldover(turn, holdersName(outcome.sight));
   // This read was made because time had run out for a holder (others are due at `readAtMs`). If it shows that the
   // holder lives after all, the watch, which should have shown it, has fallen silent.
   if (life.readAtMs === null && isNews) turn.command({ type: 'restart-watch' });
   if (before === null) turn.reason = 'read the Lease for the first time';
+}
+
+/** Whether a watch has shown another term since a request was sent: which of the two is the later one only another read tells. */
+function isOvertaken(before: Observation | null, sight: LeaseSight, sentAtMs: number): boolean {
+  if (before === null || before.sinceMs <= sentAtMs) return false;
+  const [shown, answered] = [termOf(before.sight), termOf(sight)];
+  return shown === null || answered === null ? shown !== answered : !sameTerm(shown, answered);
 }
 
 /**
@@ -211,11 +219,12 @@ function holdersName(sight: LeaseSight): string {
   return term === null ? 'nobody holds the Lease any more' : `${nodeOfIdentity(term.holder)} holds the Lease now`;
 }
 
-/** Takes in the answer to an ask: whatever it was, what the Lease says now is worth knowing only on a conflict. */
-export function onAskAnswered(turn: Turn, life: Standby, outcome: WriteOutcome): void {
+/** Takes in the answer to an ask: what the Lease says now is worth a read only if the answer does not tell. */
+export function onAskAnswered(turn: Turn, life: Standby, sentAtMs: number, outcome: WriteOutcome): void {
   switch (outcome.is) {
     case 'written':
       turn.noteNoTrouble();
+      if (isOvertaken(turn.draft.observation, outcome.record, sentAtMs)) turn.draft.life = { ...life, readAtMs: turn.nowMs };
       turn.draft.observation = observe(turn.draft.observation, outcome.record, { atMs: turn.nowMs, readSentAtMs: null });
       return;
     case 'conflict':

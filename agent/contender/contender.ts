@@ -125,7 +125,7 @@ function onWriteAnswer(turn: Turn, sentAtMs: number, outcome: WriteOutcome): voi
     if (outcome.is === 'written') takeOffice(turn, outcome.record, sentAtMs);
     else onNotAcquired(turn, life, outcome);
   } else if (life.is === 'standby') {
-    onAskAnswered(turn, life, outcome);
+    onAskAnswered(turn, life, sentAtMs, outcome);
   } else if (life.is === 'holding') {
     onRenewed(turn, life.office, sentAtMs, outcome);
   } else if (life.is === 'stepping-down' && life.stage === 'writing') {

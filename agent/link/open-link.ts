@@ -14,7 +14,9 @@ import type { InterfaceChoice } from './interface.ts';
 import { KernelLink, LinkUnusable } from './kernel-link.ts';
 import { L2Link } from './l2-link.ts';
 import { SystemError } from './libc.ts';
+import type { NetlinkProtocol } from './libc.ts';
 import { NetlinkSocket, openDatagrams } from './netlink-socket.ts';
+import type { Datagrams } from './netlink-socket.ts';
 import type { Frames } from './segment.ts';
 import { openFrames, Segment } from './segment.ts';
 
@@ -29,27 +31,38 @@ export interface OpenLinkOptions {
   readonly onNotice: (level: 'info' | 'warn', message: string) => void;
 }
 
+/** The lowest seam: sockets to the kernel and the segment. Each throws SystemError where there is no such socket to be had. */
+export interface Sockets {
+  datagrams(protocol: NetlinkProtocol): Datagrams;
+  frames(addresses: readonly Address[]): Frames;
+  /** A setting of the kernel, below /proc/sys; null where it has none of that name. */
+  readSysctl(path: string): string | null;
+}
+
+/** Real ones, opened in the network namespace of the calling thread. */
+const REAL_SOCKETS: Sockets = { datagrams: openDatagrams, frames: openFrames, readSysctl };
+
 /** Opens it. Throws LinkUnusable where this kernel or this process cannot do what is needed. */
-export function openLink(options: OpenLinkOptions): Link {
+export function openLink(options: OpenLinkOptions, sockets: Sockets = REAL_SOCKETS): Link {
   const { kind, addresses, onNotice } = options;
-  const kernel = new KernelLink(new NetlinkSocket(openDatagrams()), options);
+  const kernel = new KernelLink(new NetlinkSocket(sockets.datagrams('route')), options);
   if (kind === 'routed') return kernel;
   return new L2Link({
     kernel,
-    fence: openFence(options),
-    segment: new Segment(tryToOpenFrames(addresses)),
-    connections: new Connections(new NetlinkSocket(openDatagrams('socket-diag'), 'socket-diag')),
+    fence: openFence(options, sockets),
+    segment: new Segment(tryToOpenFrames(addresses, sockets)),
+    connections: new Connections(new NetlinkSocket(sockets.datagrams('socket-diag'), 'socket-diag')),
     addresses,
-    readSysctl,
+    readSysctl: (path) => sockets.readSysctl(path),
     onNotice,
   });
 }
 
 /** A fence that this kernel has been seen to be able to keep, or null. */
-function openFence({ lease, addresses, clock, onNotice }: OpenLinkOptions): Fence | null {
+function openFence({ lease, addresses, clock, onNotice }: OpenLinkOptions, sockets: Sockets): Fence | null {
   let fence: Fence | null = null;
   try {
-    const socket = new NetlinkSocket(openDatagrams('netfilter'), 'netfilter');
+    const socket = new NetlinkSocket(sockets.datagrams('netfilter'), 'netfilter');
     fence = new Fence(socket, { table: fenceTable(lease), addresses, clock, onNotice });
     fence.try();
     return fence;
@@ -73,9 +86,9 @@ function readSysctl(path: string): string | null {
   }
 }
 
-function tryToOpenFrames(addresses: readonly Address[]): Frames {
+function tryToOpenFrames(addresses: readonly Address[], sockets: Sockets): Frames {
   try {
-    return openFrames(addresses);
+    return sockets.frames(addresses);
   } catch (error) {
     if (!(error instanceof SystemError) || error.code !== 'EPERM') throw error;
     throw new LinkUnusable(

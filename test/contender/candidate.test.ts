@@ -286,6 +286,31 @@ describe('a candidate that sees that the holder wants relief', () => {
     assert.deepEqual(driver.types(), ['ask', 'acquire']);
   });
 
+  test('reads again when the answer to its ask comes behind the release that followed it, and takes the Lease then', () => {
+    const driver = new Driver().standBy().forget().give({ type: 'lease-seen', sight: wanting });
+    const answer = driver.written('ask');
+    const free = record({ holder: '', resourceVersion: '103' }, { released: term(), ask: { term: term(), by: ME } });
+    driver.pass(5).give({ type: 'lease-seen', sight: free }).answer('ask', answer);
+    assert.deepEqual(driver.types(), ['ask', 'read']);
+    assert.deepEqual(driver.answerRead(free).types(), ['ask', 'read', 'acquire']);
+  });
+
+  test('reads again when a watch has shown the release before a read that was made earlier is answered', () => {
+    const driver = new Driver().standBy().forget().give({ type: 'lease-seen', sight: wanting });
+    const asked = { term: term(), by: 'node-c_boot_0003' };
+    driver.answer('ask', { is: 'conflict' }).pass(5);
+    const free = record({ holder: '', resourceVersion: '103' }, { released: term(), ask: asked });
+    driver.give({ type: 'lease-seen', sight: free }).answerRead(record({ resourceVersion: '102' }, { relief: RELIEF, ask: asked }));
+    assert.deepEqual(driver.types(), ['ask', 'read', 'read']);
+    assert.deepEqual(driver.answerRead(free).pass(250).types(), ['ask', 'read', 'read', 'acquire']);
+  });
+
+  test('does not read again for renewals that a watch shows while it reads', () => {
+    const driver = new Driver().standBy().pass(2_999).forget().pass(1).pass(5);
+    driver.give({ type: 'lease-seen', sight: record({ renewTime: 'later' }) }).answerRead(record({ renewTime: 'late' }));
+    assert.deepEqual(driver.types(), ['read']);
+  });
+
   test('does not ask when another has asked, and leaves it to that one first', () => {
     const asked = { term: term(), by: 'node-c_boot_0003' };
     const driver = new Driver().standBy().forget();

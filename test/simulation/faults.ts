@@ -7,8 +7,8 @@
  */
 import { residenceNames } from '../../agent/residence.ts';
 import type { StoredLease } from '../support/kube-model.ts';
-import { ERRNO } from './kernel.ts';
 import type { Machine } from './machine.ts';
+import { ERRNO } from './netlink-answers.ts';
 import type { Misbehaviour, Way } from './network.ts';
 import type { Random } from './random.ts';
 import { serverOf, settingsOf } from './scenario.ts';
@@ -154,6 +154,28 @@ export const FAULTS = {
     kernel.unplug();
     return () => kernel.plugIn();
   }),
+  // The packet filter and the segment.
+  'packet filter removed': fault(
+    2,
+    [0, 0],
+    (_, { how, size }, { filter }) => {
+      if (how === 'a rule') filter.removeRuleByHand(size);
+      else filter.removeTablesByHand(how === 'all' ? null : (how as 'arp' | 'inet'));
+      return undefined;
+    },
+    { only: 'l2', hows: ['all', 'all', 'arp', 'inet', 'a rule'] },
+  ),
+  'packet filter changed by others': fault(1, [0, 0], (_, __, { filter }) => done(() => filter.changeByOthers()), { only: 'l2' }),
+  'packet filter fails': fault(
+    1,
+    [200, 4_000],
+    ({ time }, _, { filter }) => change(filter, { failure: { errno: ERRNO.ENOBUFS, sinceMs: time.nowMs } }),
+    { only: 'l2' },
+  ),
+  'a stranger has the address': fault(2, [200, 10_000], beStrange, {
+    only: 'l2',
+    hows: ['answers and announces', 'answers', 'announces', 'one stale frame', 'one stale frame'],
+  }),
   'netlink fails': fault(1, [200, 4_000], (_, __, { kernel }) => change(kernel, { failure: ERRNO.ENOBUFS })),
   // Nodes and processes.
   crash: fault(4, [100, 30_000], (world, _, machine) => {
@@ -182,7 +204,7 @@ export const FAULTS = {
     2,
     [0, 0],
     (world, { size, how }, machine) => each(world.processesOn(machine), (process) => process.armLeap(how as Effect, 100 + size * 5_000)),
-    { hows: ['request', 'provider write', 'address'] },
+    { hows: ['request', 'provider write', 'address', 'address', 'frame'] },
   ),
   suspend: fault(1, [500, 20_000], (world, _, machine) => world.suspend(machine)),
   reboot: fault(1, [3_000, 20_000], (world, _, machine) => world.reboot(machine)),
@@ -408,6 +430,17 @@ function lockProvider({ hcloud, scenario }: World, { size }: Fault, machine: Mac
 function lie({ conditions, scenario }: World, { how, size }: Fault, machine: Machine): Heal {
   const others = scenario.timings.map((_, node) => serverOf(node)).filter((server) => server !== machine.server);
   return change(conditions.provider, { lie: { server: how === 'nobody' ? null : (others[0] ?? null), share: size } });
+}
+
+/** A machine that nobody knows of has the addresses, or once had them. */
+function beStrange({ wire, addresses: all }: World, { how, size }: Fault): Heal | undefined {
+  const addresses = size < 0.3 ? all.slice(0, 1) : size < 0.5 ? all.slice(-1) : all;
+  if (how === 'one stale frame') {
+    wire.staleFrame(addresses);
+    return undefined;
+  }
+  const announcesEveryMs = how === 'answers' ? null : 300 + size * 5_000;
+  return wire.strangerHas(addresses, { answers: how.startsWith('answers'), announcesEveryMs });
 }
 
 function setToken({ hcloud }: World, { how }: Fault): Heal {

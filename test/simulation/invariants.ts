@@ -4,21 +4,34 @@
  *
  * Guarantees: the first violation is kept, with its name. What rule 7 names as not covered is counted apart, by its reason.
  */
+import type { Address } from '../../agent/address.ts';
 import type { KubeCall } from '../../agent/kube/transport.ts';
 import type { ProviderCall } from '../../agent/provider/http.ts';
 import type { Answer } from '../support/http-stand-in.ts';
 import type { StoredLease } from '../support/kube-model.ts';
+import { answering } from './answering.ts';
 import type { Bound, Excuse, KernelChange } from './kernel.ts';
 import type { Machine } from './machine.ts';
 import type { Observer } from './network.ts';
+import { keyText } from './packet-filter.ts';
+import type { Element, FilterChange } from './packet-filter.ts';
 import type { WorldKind } from './scenario.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { VirtualTime } from './virtual-time.ts';
+import type { WireObserver } from './wire.ts';
 
 /** Every invariant, in one sentence each. */
 export const INVARIANTS = {
   'one-tenure': 'the tenures of two processes never overlap, by true time',
-  'l2-one-node': 'an L2 address is never bound by us on two nodes at once',
+  'l2-one-node': 'an L2 address of ours never answers on two nodes at once',
+  'answers-in-time':
+    'an L2 address answers only within the tenure and the moment it takes to close it, and of what is frozen or dead until D(1 − ρ) less the margin',
+  'opened-in-time': 'a packet filter is opened only within the tenure, and not beyond what is safe',
+  'announced-in-tenure': 'nobody says that an address is here after the tenure',
+  announced: 'an address that answers is announced, again once its cable is plugged in, and then every half minute',
+  'asks-first': 'an address for which a stranger answers is not bound',
+  'yields-to-others': 'a claim of somebody else closes the address within one look',
+  'leaves-no-trace': 'an agent that has ended in order leaves no packet filter behind',
   'bound-is-explained': 'what is bound is explained by a tenure, a bounded linger or a bounded kernel lifetime',
   'no-stale-provider-write': 'nothing is written to the provider outside the own tenure',
   'release-own-term': 'the Lease is released only by its own holder, after a fresh read, and on L2 once nothing is bound',
@@ -96,6 +109,17 @@ const UNBIND_MS = 250;
 const LIFETIME_LATENESS_MS = 1_600;
 const LIFETIME_MARGIN_MS = 5_000;
 
+const FENCE_MARGIN_MS = 50;
+const FENCED_LIFETIME_MARGIN_MS = 3_000;
+/** The interface is looked at at least once a second, which a timer and an address that cannot be unbound at once may delay. */
+const LOOK_MAX_MS = 1_200;
+/** A question and its answer are under way for a few milliseconds, before it is known that they were there. */
+const ASKED_MS = 100;
+/** An address is announced at once, and again as soon as a look shows that the cable is back. */
+const ANNOUNCED_AFTER_MS = 2_000;
+/** Every half minute, less what a doubt about the term may delay. */
+const ANNOUNCED_EVERY_MS = 45_000;
+
 /** A process that has just stood still looks at the clock before it does anything else, and this is how long it may take. */
 const MEND_MS = 300;
 const ROUNDING_MS = 20;
@@ -114,14 +138,54 @@ const PROVIDER_REQUESTS_MAX = 300;
 const OURS = 'leasehold.dev/';
 const OUR_NAME_LABEL = 'app.kubernetes.io/name';
 
-export class Invariants implements Observer {
+/** What an address does on a machine, and since when, in true time. */
+interface Standing {
+  /** Since when it has answered without a break; null while it does not. */
+  sinceMs: number | null;
+  /** Why it answers after its time, so that each is counted once. */
+  excused: Excuse | null;
+  /** When it was last bound. */
+  boundAtMs: number;
+  /** Who has bound it and not taken it off since. */
+  keptBy: object | null;
+  announcedAtMs: number;
+  /** When somebody else said that the address was theirs, while it answered here. */
+  claimedAtMs: number | null;
+}
+
+const NEVER: Standing = {
+  sinceMs: null,
+  excused: null,
+  boundAtMs: Number.NEGATIVE_INFINITY,
+  keptBy: null,
+  announcedAtMs: Number.NEGATIVE_INFINITY,
+  claimedAtMs: null,
+};
+
+/** What is looked at. */
+export interface Judged {
+  readonly time: VirtualTime;
+  readonly kind: WorldKind;
+  readonly addresses: readonly Address[];
+  readonly machines: readonly Machine[];
+  readonly lease: () => StoredLease | undefined;
+  /** Since when a stranger on the segment has answered for an address, in true time; null where none does. */
+  readonly strangerAnswersSinceMs: (address: string) => number | null;
+}
+
+export class Invariants implements Observer, WireObserver {
   violation: Violation | null = null;
   readonly exceptions = new Map<string, number>();
   readonly #time: VirtualTime;
   readonly #kind: WorldKind;
   readonly #machines: readonly Machine[];
+  readonly #addresses: readonly Address[];
+  readonly #standings = new Map<Machine, ReadonlyMap<string, Standing>>();
+  /** Addresses that answer on several nodes now, each counted once. */
+  readonly #overlaps = new Set<string>();
   readonly #lease: () => StoredLease | undefined;
   readonly #calmness: Calmness;
+  readonly #strangerAnswersSinceMs: (address: string) => number | null;
   readonly #tenures = new Map<SimProcess, Tenure>();
   readonly #dealings = new Map<SimProcess, Dealings>();
   readonly #sent = new WeakMap<KubeCall, { sentAtMs: number; handledAtMs: number }>();
@@ -132,13 +196,20 @@ export class Invariants implements Observer {
   /** Told of every happening worth a line in the history. */
   note: (text: string, isRoutine?: boolean) => void = () => undefined;
 
-  constructor(time: VirtualTime, kind: WorldKind, machines: readonly Machine[], lease: () => StoredLease | undefined, calmness: Calmness) {
+  constructor({ time, kind, addresses, machines, lease, strangerAnswersSinceMs }: Judged, calmness: Calmness) {
+    this.#strangerAnswersSinceMs = strangerAnswersSinceMs;
     this.#calmness = calmness;
     this.#time = time;
     this.#kind = kind;
     this.#machines = machines;
+    this.#addresses = addresses;
     this.#lease = lease;
-    for (const machine of machines) machine.kernel.onChange = (by, change) => this.#onKernelChange(by as SimProcess, machine, change);
+    for (const machine of machines) {
+      machine.kernel.onChange = (by, change) => this.#onKernelChange(by as SimProcess, machine, change);
+      machine.filter.onChange = (by, change) => this.#onFilterChange(by as SimProcess, machine, change);
+      const standing = (): Standing => ({ ...NEVER });
+      this.#standings.set(machine, new Map(addresses.map(({ text }) => [text, standing()])));
+    }
   }
 
   violate(invariant: Invariant, message: string): void {
@@ -265,7 +336,179 @@ export class Invariants implements Observer {
       if (machine.isSuspended) continue;
       for (const bound of machine.kernel.bound) if (bound.isOurs) this.#checkBound(machine, bound);
     }
+    if (this.#kind === 'l2') for (const address of this.#addresses) this.#checkAnswers(address);
   }
+
+  // What clients on a segment see.
+
+  #checkAnswers(address: Address): void {
+    const machines: { readonly machine: Machine; readonly excuse: Excuse | null }[] = [];
+    for (const machine of this.#machines) {
+      const standing = this.#standings.get(machine)?.get(address.text);
+      if (standing === undefined || machine.isSuspended) continue;
+      const answer = answering(machine, address);
+      // An administrator's own copy is no business of ours.
+      if (answer?.bound.isOurs !== true) {
+        Object.assign(standing, { sinceMs: null, claimedAtMs: null, excused: null });
+        continue;
+      }
+      standing.sinceMs ??= this.#time.nowMs;
+      machines.push({ machine, excuse: answer.excuse });
+      const process = answer.by as SimProcess;
+      this.#checkInTime(process, address.text, standing, answer.excuse);
+      this.#checkAnnounced(process, address.text, standing);
+      this.#checkYields(process, address.text, standing);
+    }
+    this.#checkOneNode(address.text, machines);
+  }
+
+  #checkOneNode(address: string, answers: readonly { readonly machine: Machine; readonly excuse: Excuse | null }[]): void {
+    if (answers.length < 2) return void this.#overlaps.delete(address);
+    const names = answers.map(({ machine }) => machine.name).join(' and ');
+    const excuse = answers.find((each) => each.excuse !== null)?.excuse ?? null;
+    if (excuse === null) return this.violate('l2-one-node', `${address} answers on ${names}`);
+    if (!this.#overlaps.has(address)) this.#except(excuse, 'L2 address on two nodes');
+    this.#overlaps.add(address);
+  }
+
+  #checkInTime(process: SimProcess, address: string, standing: Standing, excuse: Excuse | null): void {
+    const { machine } = process;
+    const tenure = this.#tenures.get(process);
+    const nowBootMs = machine.bootMs();
+    const marginMs = process.isFenced ? FENCE_MARGIN_MS : 0;
+    const latestBootMs =
+      (tenure?.sentAtBootMs ?? Number.NEGATIVE_INFINITY) + process.settings.lease.durationMs * (1 - CLOCK_RATE_ERROR) - marginMs;
+    const isPastTheEnd = nowBootMs > latestBootMs + 1;
+    if (excuse !== null) {
+      if (isPastTheEnd && standing.excused !== excuse) this.#except(excuse, 'answers after the tenure');
+      if (isPastTheEnd) standing.excused = excuse;
+      return;
+    }
+    if (isPastTheEnd) {
+      const text = `${address} answers on ${machine.name} by ${process.identity} ${Math.round(nowBootMs - latestBootMs)}ms longer than is safe`;
+      return this.violate('answers-in-time', text);
+    }
+    if (!process.isAlive || process.isPaused || this.#isJustAwake(process)) return;
+    // Without a packet filter only taking it off ends it.
+    if (!process.isFenced && this.#time.nowMs - machine.kernel.lastFailureMs < LINGER_SLACK_MS) return;
+    if (machine.filter.lastFailureMs > this.#time.nowMs - LINGER_SLACK_MS) return;
+    if (nowBootMs - endOf(tenure) > UNBIND_MS + ROUNDING_MS)
+      this.violate('answers-in-time', `${address} answers on ${machine.name} ${this.#describe(process, tenure)}`);
+  }
+
+  #checkAnnounced(process: SimProcess, address: string, { boundAtMs, announcedAtMs }: Standing): void {
+    const { machine } = process;
+    if (!this.#isInTenure(process) || process.isPaused || !machine.kernel.isConnected) return;
+    const { nowMs } = this.#time;
+    const grantedAtMs = this.#tenures.get(process)?.grantedAtMs ?? nowMs;
+    const dueSinceMs = Math.max(boundAtMs, machine.kernel.connectedAtMs, grantedAtMs);
+    const lastWakeMs = Math.max(process.lastThawMs, machine.lastResumeMs);
+    const undisturbedMs = nowMs - Math.max(dueSinceMs, this.#calmness.lastKubeTroubleMs(machine), lastWakeMs);
+    const lookMs = Math.max(process.settings.lease.renewIntervalMs, LOOK_MAX_MS);
+    if (announcedAtMs < dueSinceMs && undisturbedMs > lookMs + ANNOUNCED_AFTER_MS)
+      this.violate(
+        'announced',
+        `${process.identity} has not announced ${address}, which has been there for ${Math.round(nowMs - dueSinceMs)}ms`,
+      );
+    if (nowMs - Math.max(announcedAtMs, dueSinceMs, lastWakeMs) > ANNOUNCED_EVERY_MS)
+      this.violate('announced', `${process.identity} has not announced ${address} for ${Math.round(nowMs - announcedAtMs)}ms`);
+  }
+
+  #checkYields(process: SimProcess, address: string, standing: Standing): void {
+    const { claimedAtMs } = standing;
+    if (claimedAtMs === null) return;
+    const { machine } = process;
+    if (!process.isAlive || process.isPaused || this.#isJustAwake(process)) {
+      standing.claimedAtMs = null;
+      return;
+    }
+    const { nowMs } = this.#time;
+    if ((nowMs - claimedAtMs) * machine.rate <= LOOK_MAX_MS || machine.kernel.lastFailureMs > claimedAtMs - LINGER_SLACK_MS) return;
+    this.violate(
+      'yields-to-others',
+      `${address} still answers on ${machine.name} ${Math.round(nowMs - claimedAtMs)}ms after somebody else claimed it`,
+    );
+  }
+
+  /** What somebody has removed is put back without a question, and so is what was taken off because no packet filter could be had. */
+  #checkAsked(process: SimProcess, address: string): void {
+    const sinceMs = this.#strangerAnswersSinceMs(address);
+    const { nowMs } = this.#time;
+    const isPutBack = nowMs - process.machine.filter.lastFailureMs < LINGER_SLACK_MS + process.settings.lease.renewIntervalMs;
+    if (sinceMs === null || isPutBack || !process.machine.kernel.isConnected) return;
+    const connectedForMs = nowMs - process.machine.kernel.connectedAtMs;
+    if (Math.min(nowMs - sinceMs, connectedForMs) > ASKED_MS && !this.#isJustAwake(process))
+      this.violate(
+        'asks-first',
+        `${process.identity} binds ${address}, for which a stranger has answered for ${Math.round(nowMs - sinceMs)}ms`,
+      );
+  }
+
+  /** Whether a process has just gone on, so that it may not have looked at the clock yet. */
+  #isJustAwake(process: SimProcess): boolean {
+    const { machine } = process;
+    const { nowMs } = this.#time;
+    // After a suspend nothing happens before the next timer, which has stood still, too.
+    return (
+      nowMs - machine.lastResumeMs < MEND_MS + process.settings.lease.renewIntervalMs / machine.rate || nowMs - process.lastThawMs < MEND_MS
+    );
+  }
+
+  onClaimHeard(machine: Machine, address: string): void {
+    const standing = this.#standings.get(machine)?.get(address);
+    if (standing?.sinceMs != null) standing.claimedAtMs ??= this.#time.nowMs;
+  }
+
+  onClaimSent(process: SimProcess, address: string, leapMs: number): void {
+    const { machine } = process;
+    this.note(`${process.identity} announces ${address}`, true);
+    const tenure = this.#tenures.get(process);
+    const standing = this.#standings.get(machine)?.get(address);
+    if (!this.#isInTenure(process)) {
+      return this.violate('announced-in-tenure', `${process.identity} announces ${address} ${this.#describe(process, tenure)}`);
+    }
+    if (standing !== undefined) standing.announcedAtMs = this.#time.nowMs;
+    if (tenure !== undefined && machine.bootMs() + leapMs * machine.rate >= tenure.untilBootMs)
+      this.#except('freeze before a call', 'announced after the tenure');
+  }
+
+  #onFilterChange(process: SimProcess, machine: Machine, { opened }: FilterChange): void {
+    for (const element of opened) this.#checkOpened(process, machine, element);
+  }
+
+  #checkOpened(process: SimProcess, machine: Machine, element: Element): void {
+    const text = keyText(element);
+    this.note(`${process.identity}: the packet filter is open for ${text} for ${element.timeoutMs}ms`, true);
+    const tenure = this.#tenures.get(process);
+    const nowBootMs = machine.bootMs();
+    const safeMs =
+      (tenure?.sentAtBootMs ?? Number.NEGATIVE_INFINITY) +
+      process.settings.lease.durationMs * (1 - CLOCK_RATE_ERROR) -
+      FENCE_MARGIN_MS -
+      nowBootMs;
+    const isInTime = nowBootMs <= endOf(tenure) && element.timeoutMs <= safeMs + 0.001;
+    if (isInTime) return;
+    if (element.isOfFrozen) return this.#except('freeze before a call', 'opened after the tenure');
+    this.violate(
+      'opened-in-time',
+      `${process.identity} opens ${text} for ${element.timeoutMs}ms, where ${Math.round(safeMs)}ms are safe, ${this.#describe(process, tenure)}`,
+    );
+  }
+
+  /** `hasCompany`: another agent lives on the machine, or strangers have kept this one from knowing whether any does. */
+  onEnded(process: SimProcess, hasCompany: boolean): void {
+    const { machine } = process;
+    const { kernel, filter } = machine;
+    const startedAtBootMs = machine.bootMs() - (this.#time.nowMs - process.startedAtMs) * machine.rate;
+    // Who is asked to end before it knows that it is alone leaves what it may not touch.
+    const hasLookedRound = (process.askedToEndAtBootMs ?? 0) - startedAtBootMs > LOOK_MAX_MS;
+    const hasFailed = filter.lastFailureMs > process.startedAtMs;
+    if (process.isPaused || hasCompany || !hasLookedRound || hasFailed || kernel.bound.some(({ isOurs }) => isOurs)) return;
+    const [table] = filter.tables;
+    if (table !== undefined) this.violate('leaves-no-trace', `${process.identity} has ended and left the packet filter ${table} behind`);
+  }
+
+  // What agents do to addresses.
 
   #checkLapse(process: SimProcess, tenure: Tenure): void {
     if (tenure.isLapseJudged || process.machine.bootMs() < tenure.untilBootMs) return;
@@ -293,10 +536,7 @@ export class Invariants implements Observer {
     const process = bound.setBy as SimProcess;
     // The kernel's lifetime, which was judged when it was set, is all there is.
     if (!process.isAlive || process.isPaused || this.#isInTenure(process)) return;
-    const { nowMs } = this.#time;
-    // After a suspend nothing happens before the next timer, which has stood still, too.
-    if (nowMs - machine.lastResumeMs < MEND_MS + process.settings.lease.renewIntervalMs / machine.rate) return;
-    if (nowMs - process.lastThawMs < MEND_MS || nowMs - machine.kernel.lastFailureMs < LINGER_SLACK_MS) return;
+    if (this.#isJustAwake(process) || this.#time.nowMs - machine.kernel.lastFailureMs < LINGER_SLACK_MS) return;
     if (this.#isExplained(process, bound)) return;
     this.violate('bound-is-explained', `${bound.text} is bound on ${machine.name} ${this.#describe(process, this.#tenures.get(process))}`);
   }
@@ -319,6 +559,11 @@ export class Invariants implements Observer {
   #onKernelChange(process: SimProcess, machine: Machine, { is, bound }: KernelChange): void {
     this.note(`${process.identity}: ${bound.text} is ${is} for ${bound.validS}s`, is === 'refreshed');
     if (!bound.isOurs) return this.violate('foreign-untouched', `${process.identity}: ${bound.text}, which is not ours, is ${is}`);
+    const standing = this.#standings.get(machine)?.get(bound.text);
+    if (is === 'bound' && bound.excuse === null && this.#kind === 'l2' && standing?.keptBy !== process)
+      this.#checkAsked(process, bound.text);
+    if (is === 'bound' && standing !== undefined) standing.boundAtMs = this.#time.nowMs;
+    if (standing !== undefined) standing.keptBy = is === 'removed' ? null : process;
     if (is === 'removed') return;
     const tenure = this.#tenures.get(process);
     const nowBootMs = machine.bootMs();
@@ -330,7 +575,7 @@ export class Invariants implements Observer {
       }
       const longestMs =
         this.#kind === 'l2'
-          ? tenure.sentAtBootMs + lease.durationMs * (1 - CLOCK_RATE_ERROR) - LIFETIME_LATENESS_MS - nowBootMs
+          ? tenure.sentAtBootMs + longestLifetimeMs(process) - nowBootMs
           : lease.durationMs + providerTimeoutMs + LIFETIME_MARGIN_MS;
       if (bound.validS * 1_000 > longestMs + 1) {
         return this.violate(
@@ -340,20 +585,6 @@ export class Invariants implements Observer {
       }
     }
     if (bound.excuse !== null && nowBootMs > endOf(tenure)) this.#except(bound.excuse, 'bound after the tenure');
-    if (this.#kind === 'l2') this.#checkOneNode(process, machine, bound, is);
-  }
-
-  #checkOneNode(process: SimProcess, machine: Machine, bound: Bound, is: string): void {
-    for (const other of this.#machines) {
-      if (other === machine) continue;
-      for (const each of other.kernel.bound) {
-        if (!each.isOurs || each.text !== bound.text) continue;
-        const excuse = bound.excuse ?? each.excuse;
-        if (excuse === null)
-          this.violate('l2-one-node', `${bound.text} is ${is} on ${machine.name} by ${process.identity} while ${other.name} has it`);
-        else if (is === 'bound') this.#except(excuse, 'L2 address on two nodes');
-      }
-    }
   }
 
   #onReleaseSent(process: SimProcess, patch: Patch, { read, writeSentAtMs }: Dealings): void {
@@ -510,6 +741,12 @@ export class Invariants implements Observer {
     this.#dealings.set(process, dealings);
     return dealings;
   }
+}
+
+/** How long the kernel may keep an L2 address from when the last good renewal was sent: where nothing else closes it, less its lateness. */
+function longestLifetimeMs({ settings, isFenced }: SimProcess): number {
+  const { durationMs } = settings.lease;
+  return isFenced ? durationMs + FENCED_LIFETIME_MARGIN_MS : durationMs * (1 - CLOCK_RATE_ERROR) - LIFETIME_LATENESS_MS;
 }
 
 function endOf(tenure: Tenure | undefined): number {

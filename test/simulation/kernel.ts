@@ -2,13 +2,13 @@
  * The kernel of one node as rtnetlink shows it: interfaces, a default route, and addresses with lifetimes.
  *
  * Guarantees: answers the messages that the product sends as Linux was measured to, among them the errors. A lifetime is
- * counted in whole seconds, and its end is noticed up to 1.6 s late, by chance.
- * Not modelled: prefix routes and the tie between addresses of one prefix, duplicate address detection, traffic. A packet
- * filter with timeouts to the millisecond belongs here, beside the addresses, once the product uses one.
+ * counted in whole seconds, and its end is noticed up to 1.6 s late, by chance. Each interface has a hardware address of its own,
+ * and counts how often its carrier comes and goes. The packet filter is in packet-filter.ts, and what answers in answering.ts.
+ * Not modelled: prefix routes and the tie between addresses of one prefix, duplicate address detection, traffic, connections,
+ * of which there are none to be reset.
  */
 import { addressText, parseAddress } from '../../agent/address.ts';
-import { SystemError } from '../../agent/link/libc.ts';
-import { decodeMessages, encodeAttribute, encodeMessage, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE } from '../../agent/link/netlink.ts';
+import { decodeMessages, encodeAttribute, encodeMessage, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, uint32 } from '../../agent/link/netlink.ts';
 import {
   AF_INET,
   AF_INET6,
@@ -28,22 +28,21 @@ import type { Message } from '../../agent/link/netlink.ts';
 import type { AddressRow } from '../../agent/link/rtnetlink.ts';
 import type { Datagrams } from '../../agent/link/netlink-socket.ts';
 import type { Machine } from './machine.ts';
+import { acknowledge, ERRNO, list, raise } from './netlink-answers.ts';
+import type { Defer } from './netlink-answers.ts';
 import type { Random } from './random.ts';
 import type { CallOff } from './virtual-time.ts';
 import { OUR_PROTOCOL } from '../../agent/link/kernel-link.ts';
 
-const NLMSG_ERROR = 2;
-const NLMSG_DONE = 3;
-const NLMSG_HEADER_LENGTH = 16;
 /** The agent tries its permission on an interface that cannot exist. */
 const NO_INTERFACE = 0x7fffffff;
 const LATENESS_MAX_MS = 1_600;
 const INFINITE_LIFETIME = 0xffffffff;
-export const ERRNO = { EEXIST: 17, ENODEV: 19, ENOBUFS: 105, EADDRNOTAVAIL: 99, EOPNOTSUPP: 95 } as const;
 
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_AF_SPEC = 26;
+const IFLA_CARRIER_CHANGES = 35;
 const IFLA_INET6_CONF = 2;
 const DEVCONF_COUNT = 27;
 const ARPHRD_ETHER = 1;
@@ -57,12 +56,17 @@ const RTN_UNICAST = 1;
 interface Interface {
   readonly index: number;
   readonly name: string;
+  readonly mac: Buffer;
   isUp: boolean;
   hasCarrier: boolean;
+  carrierChanges: number;
 }
 
-/** Why two nodes having an address at once is one of the exceptions that rule 7 names. */
-export type Excuse = 'suspend' | 'freeze before a call';
+const LOOPBACK: Interface = { index: 1, name: 'lo', mac: Buffer.alloc(6), isUp: true, hasCarrier: true, carrierChanges: 0 };
+const MAC_PREFIX = [2, 0, 0, 0] as const;
+
+/** Why two nodes answering for an address at once is one of the exceptions that rule 7 names. */
+export type Excuse = 'suspend' | 'freeze before a call' | 'packet filter removed';
 
 /** An address on an interface. */
 export interface Bound {
@@ -86,7 +90,7 @@ export interface KernelChange {
 export class Kernel {
   readonly #machine: Machine;
   readonly #random: Random;
-  readonly #interfaces: Interface[] = [{ index: 1, name: 'lo', isUp: true, hasCarrier: true }];
+  readonly #interfaces: Interface[] = [{ ...LOOPBACK }];
   #nextIndex = 2;
   #bound: Bound[] = [];
   /** Told of what a process did. */
@@ -95,6 +99,10 @@ export class Kernel {
   failure: number | null = null;
   /** When a change last failed, in true time. */
   lastFailureMs = Number.NEGATIVE_INFINITY;
+  /** When the uplink was last connected, in true time. */
+  connectedAtMs = 0;
+  /** Whether sockets may be listed and destroyed. */
+  hasSocketDiag = true;
 
   constructor(machine: Machine, random: Random) {
     this.#machine = machine;
@@ -106,9 +114,26 @@ export class Kernel {
     return this.#bound;
   }
 
+  /** Ours before anybody else's, on whatever interface. */
+  boundAs(address: string): Bound | undefined {
+    const copies = this.#bound.filter(({ text }) => text === address);
+    return copies.find(({ isOurs }) => isOurs) ?? copies[0];
+  }
+
   /** Takes the uplink down and up again, or its carrier. */
   setUplink(state: { readonly isUp?: boolean; readonly hasCarrier?: boolean }): void {
-    Object.assign(this.uplink ?? {}, state);
+    const { uplink } = this;
+    if (uplink === undefined) return;
+    const wasConnected = this.isConnected;
+    Object.assign(uplink, state);
+    if (this.isConnected === wasConnected) return;
+    uplink.carrierChanges += 1;
+    if (this.isConnected) this.connectedAtMs = this.#machine.nowMs;
+  }
+
+  /** Whether frames come and go by the uplink. */
+  get isConnected(): boolean {
+    return this.uplink?.isUp === true && this.uplink.hasCarrier;
   }
 
   get uplink(): Interface | undefined {
@@ -118,7 +143,9 @@ export class Kernel {
   /** The uplink comes (back), with an address of the node's own. */
   plugIn(): void {
     if (this.uplink !== undefined) return;
-    this.#interfaces.push({ index: this.#nextIndex, name: 'eth0', isUp: true, hasCarrier: true });
+    const mac = Buffer.from([...MAC_PREFIX, this.#machine.server & 0xff, this.#nextIndex & 0xff]);
+    this.#interfaces.push({ index: this.#nextIndex, name: 'eth0', mac, isUp: true, hasCarrier: true, carrierChanges: 1 });
+    this.connectedAtMs = this.#machine.nowMs;
     this.#nextIndex += 1;
     this.addByHand('192.0.2.7', 24);
   }
@@ -170,27 +197,42 @@ export class Kernel {
   }
 
   /** A socket of one process. `defer` may put a change off: the process freezes between its last look and the call. */
-  socket(by: object, defer: (change: () => void, excused: () => void) => boolean): Datagrams {
+  socket(by: object, defer: Defer): Datagrams {
     const answers: Buffer[] = [];
     return {
       send: (datagram) => {
         for (const message of decodeMessages(datagram)) answers.push(...this.#answer(message, by, defer));
       },
-      receive: () => answers.shift() ?? raise('recv', 11),
+      receive: () => answers.shift() ?? raise('recv', ERRNO.EAGAIN),
       close: () => undefined,
     };
   }
 
-  #answer(message: Message, by: object, defer: (change: () => void, excused: () => void) => boolean): Buffer[] {
+  /** A socket to list and destroy sockets with. */
+  diagnosisSocket(): Datagrams {
+    const answers: Buffer[] = [];
+    return {
+      send: (datagram) => {
+        for (const message of decodeMessages(datagram)) {
+          if (this.hasSocketDiag) answers.push(...list(message.sequence, message.type, []));
+          else answers.push(acknowledge(message, ERRNO.ENOENT));
+        }
+      },
+      receive: () => answers.shift() ?? raise('recv', ERRNO.EAGAIN),
+      close: () => undefined,
+    };
+  }
+
+  #answer(message: Message, by: object, defer: Defer): Buffer[] {
     const { type, flags, sequence, body } = message;
     const isDump = (flags & NLM_F_DUMP) === NLM_F_DUMP;
     switch (type) {
       case RTM_GETADDR:
-        return dump(sequence, RTM_NEWADDR, this.#listed(body));
+        return list(sequence, RTM_NEWADDR, this.#listed(body));
       case RTM_GETROUTE:
-        return dump(sequence, RTM_NEWROUTE, this.#routes());
+        return list(sequence, RTM_NEWROUTE, this.#routes());
       case RTM_GETLINK: {
-        if (isDump) return dump(sequence, RTM_NEWLINK, this.#interfaces.map(encodeLink));
+        if (isDump) return list(sequence, RTM_NEWLINK, this.#interfaces.map(encodeLink));
         const found = this.#interfaces.find(({ index }) => index === body.readInt32LE(4));
         if (found === undefined) return [acknowledge(message, ERRNO.ENODEV)];
         return [encodeMessage(RTM_NEWLINK, 0, sequence, encodeLink(found)), acknowledge(message, 0)];
@@ -298,7 +340,7 @@ function isSameAddress(a: AddressRow, b: AddressRow): boolean {
   return a.interfaceIndex === b.interfaceIndex && a.prefixLength === b.prefixLength && a.bytes.equals(b.bytes);
 }
 
-function encodeLink({ index, name, isUp, hasCarrier }: Interface): Buffer {
+function encodeLink({ index, name, mac, isUp, hasCarrier, carrierChanges }: Interface): Buffer {
   const header = Buffer.alloc(16);
   header.writeUInt16LE(ARPHRD_ETHER, 2);
   header.writeInt32LE(index, 4);
@@ -306,23 +348,9 @@ function encodeLink({ index, name, isUp, hasCarrier }: Interface): Buffer {
   const ipv6 = encodeAttribute(IFLA_INET6_CONF, Buffer.alloc(DEVCONF_COUNT * 4));
   return Buffer.concat([
     header,
-    encodeAttribute(IFLA_ADDRESS, Buffer.from([2, 0, 0, 0, 0, index])),
+    encodeAttribute(IFLA_ADDRESS, mac),
     encodeAttribute(IFLA_IFNAME, Buffer.from(`${name}\0`)),
     encodeAttribute(IFLA_AF_SPEC, encodeAttribute(AF_INET6, ipv6)),
+    encodeAttribute(IFLA_CARRIER_CHANGES, uint32(carrierChanges)),
   ]);
-}
-
-function dump(sequence: number, type: number, bodies: readonly Buffer[]): Buffer[] {
-  return [...bodies.map((body) => encodeMessage(type, 0, sequence, body)), encodeMessage(NLMSG_DONE, 0, sequence, Buffer.alloc(4))];
-}
-
-function acknowledge({ type, flags, sequence, body }: Message, errno: number): Buffer {
-  const error = Buffer.alloc(4);
-  error.writeInt32LE(-errno);
-  const request = encodeMessage(type, flags, sequence, body).subarray(0, NLMSG_HEADER_LENGTH);
-  return encodeMessage(NLMSG_ERROR, 0, sequence, Buffer.concat([error, request]));
-}
-
-function raise(call: string, errno: number): never {
-  throw new SystemError(call, errno);
 }

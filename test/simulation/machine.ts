@@ -6,6 +6,7 @@
  */
 import type { ProcessNames } from '../../agent/link/abstract-socket.ts';
 import { Kernel } from './kernel.ts';
+import { PacketFilter } from './packet-filter.ts';
 import type { Random } from './random.ts';
 import type { CallOff, VirtualTime } from './virtual-time.ts';
 
@@ -26,12 +27,15 @@ export class Machine {
   readonly server: number;
   readonly rate: number;
   readonly kernel: Kernel;
+  readonly filter: PacketFilter;
   readonly #time: VirtualTime;
   readonly #offsetMs: number;
   readonly #names = new Map<string, object>();
   readonly #timers = new Set<MachineTimer>();
   #suspendedSinceMs: number | null = null;
   #suspendedBootMs = 0;
+  /** How often it has been suspended. */
+  suspensions = 0;
   /** When it was last resumed, in true time. */
   lastResumeMs = Number.NEGATIVE_INFINITY;
   /** How far its wall clock is off. */
@@ -51,6 +55,7 @@ export class Machine {
     this.#offsetMs = random.between(1_000, 100_000_000);
     this.bootHash = random.hex(8);
     this.kernel = new Kernel(this, random);
+    this.filter = new PacketFilter(this, random);
   }
 
   /** The true instant. */
@@ -85,6 +90,7 @@ export class Machine {
   suspend(): void {
     if (this.isSuspended) return;
     this.#suspendedSinceMs = this.#time.nowMs;
+    this.suspensions += 1;
     for (const timer of this.#timers) timer.callOff();
     this.kernel.excuse('suspend');
   }

@@ -60,13 +60,15 @@ export interface NetworkWorld {
   readonly hcloud: HcloudModel;
   readonly conditions: Conditions;
   readonly observer: Observer;
+  /** How long a message is on its way now and then, though nothing is wrong. */
+  readonly slowestMs: number;
   /** How to break each watch that stands. */
   readonly streams: Set<() => void>;
   way(process: SimProcess, to: 'kube' | 'provider'): Way;
 }
 
 const QUICK_MS = [0.2, 2.5] as const;
-const SLOW_MS = [5, 150] as const;
+const SLOW_FROM_MS = 5;
 const SLOW_SHARE = 0.01;
 /** How long the provider thinks about a request. */
 const PROVIDER_MS = 30;
@@ -88,8 +90,8 @@ export function networkOf(world: NetworkWorld, process: SimProcess): Network {
   };
 }
 
-function oneWayMs({ random }: NetworkWorld, way: Way): number {
-  const [fromMs, toMs] = random.chance(SLOW_SHARE) ? SLOW_MS : QUICK_MS;
+function oneWayMs({ random, slowestMs }: NetworkWorld, way: Way): number {
+  const [fromMs, toMs] = random.chance(SLOW_SHARE) ? [SLOW_FROM_MS, slowestMs] : QUICK_MS;
   return random.between(fromMs, toMs) + (way.slowMs === 0 ? 0 : way.slowMs * random.between(0.2, 1));
 }
 

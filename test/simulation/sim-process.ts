@@ -8,20 +8,19 @@ import pino from 'pino';
 import { startAgent } from '../../agent/assemble.ts';
 import type { Agent, Network } from '../../agent/assemble.ts';
 import type { Clock, Timer } from '../../agent/clock.ts';
+import { checkUnfenced, kindOf } from '../../agent/config/settings.ts';
 import type { Settings } from '../../agent/config/settings.ts';
-import { constants } from 'node:os';
-import { kindOf } from '../../agent/config/settings.ts';
-import { Connections } from '../../agent/link/connections.ts';
-import { SystemError } from '../../agent/link/libc.ts';
-import { KernelLink } from '../../agent/link/kernel-link.ts';
-import { L2Link } from '../../agent/link/l2-link.ts';
-import { Segment } from '../../agent/link/segment.ts';
-import { NetlinkSocket } from '../../agent/link/netlink-socket.ts';
+import { openLink } from '../../agent/link/open-link.ts';
+import type { Sockets } from '../../agent/link/open-link.ts';
+import type { Frames } from '../../agent/link/segment.ts';
+import type { Link } from '../../agent/ports.ts';
 import type { Log } from '../../agent/report/log.ts';
 import { establishResidence, residenceNames } from '../../agent/residence.ts';
 import type { Machine } from './machine.ts';
+import type { Defer } from './netlink-answers.ts';
 import type { Random } from './random.ts';
 import type { VirtualTime } from './virtual-time.ts';
+import type { Wire } from './wire.ts';
 
 const TIMER_LATENESS_MAX_MS = 1.5;
 const KERNEL_RELEASE = '6.1.0';
@@ -34,16 +33,22 @@ export interface ProcessWorld {
   readonly time: VirtualTime;
   readonly random: Random;
   readonly baseWallMs: number;
+  readonly wire: Wire;
   network(process: SimProcess): Network;
   onDefect(process: SimProcess, error: Error): void;
   onLog(process: SimProcess, line: string): void;
+  onNotice(process: SimProcess, level: 'info' | 'warn', message: string): void;
+  /** A process says to the segment that an address is here. */
+  onClaimSent(process: SimProcess, address: string, leapMs: number): void;
+  /** A process has ended by itself. */
+  onEnded(process: SimProcess): void;
   readonly logLevel: string;
 }
 
 type Kind = 'timer' | 'answer';
 
 /** What a process does to the outside. */
-export type Effect = 'request' | 'provider write' | 'address';
+export type Effect = 'request' | 'provider write' | 'address' | 'frame';
 
 export class SimProcess {
   readonly identity: string;
@@ -53,6 +58,9 @@ export class SimProcess {
   readonly #world: ProcessWorld;
   readonly #waiting: { readonly kind: Kind; readonly work: () => void }[] = [];
   #agent: Agent | null = null;
+  #frames: Frames | null = null;
+  /** Whether a packet filter guards its addresses. */
+  isFenced = false;
   #frozen = 0;
   #first: Kind = 'answer';
   #armedLeap: { readonly before: Effect; readonly ms: number } | null = null;
@@ -61,6 +69,7 @@ export class SimProcess {
   #leapUntilMs = 0;
   #atOnce = { atMs: -1, turns: 0, looks: 0 };
   isAlive = true;
+  #hasEnded = false;
   /** By its own clock; null while it has not been asked. */
   askedToEndAtBootMs: number | null = null;
   /** When it last stood still, in true time. */
@@ -76,10 +85,8 @@ export class SimProcess {
 
   start(): void {
     const { machine } = this;
-    const socket = new NetlinkSocket(machine.kernel.socket(this, (change, excused) => this.#defer(change, excused)));
-    const { addresses, interfaceChoice: choice } = this.settings;
-    const kernel = new KernelLink(socket, { addresses, choice, kernelRelease: KERNEL_RELEASE, onNotice: () => undefined });
-    const link = kindOf(this.settings.provider.name) === 'routed' ? kernel : this.#onSegment(kernel);
+    const link = this.#openLink();
+    this.isFenced = link.segment?.isFenced ?? false;
     this.#agent = startAgent(this.settings, {
       clock: this.clock,
       random: () => this.#world.random.next(),
@@ -98,27 +105,41 @@ export class SimProcess {
       onDefect: (error) => this.#world.onDefect(this, error),
     });
     this.#agent.stopped.then(
-      () => this.kill(),
+      () => {
+        this.#hasEnded = true;
+        this.#world.onEnded(this);
+        this.kill();
+      },
       (error: unknown) => this.#world.onDefect(this, error instanceof Error ? error : new Error(String(error))),
     );
   }
 
-  #onSegment(kernel: KernelLink): L2Link {
-    const { addresses } = this.settings;
-    const silent = { send: () => undefined, receive: () => null, close: () => undefined };
-    const receive = (): never => {
-      throw new SystemError('recv', constants.errno.EAGAIN);
-    };
-    const nobody = new NetlinkSocket({ send: () => undefined, receive, close: () => undefined }, 'socket-diag');
-    return new L2Link({
-      kernel,
-      fence: null,
-      segment: new Segment(silent),
-      connections: new Connections(nobody),
-      addresses,
+  /** As process.ts opens it. */
+  #openLink(): Link {
+    const { settings, machine } = this;
+    const { addresses, interfaceChoice: choice, provider, lease } = settings;
+    const defer: Defer = (change, excused) => this.#defer(change, excused);
+    const sockets: Sockets = {
+      datagrams: (protocol) => {
+        if (protocol === 'netfilter') return machine.filter.socket(this, defer);
+        return protocol === 'route' ? machine.kernel.socket(this, defer) : machine.kernel.diagnosisSocket();
+      },
       readSysctl: () => null,
-      onNotice: () => undefined,
-    });
+      frames: (about) => (this.#frames = this.#world.wire.socket(machine, (send, claims) => this.#sendFrame(send, claims), about)),
+    };
+    const { clock } = this;
+    const onNotice = (level: 'info' | 'warn', message: string): void => this.#world.onNotice(this, level, message);
+    const options = { kind: kindOf(provider.name), addresses, choice, lease, kernelRelease: KERNEL_RELEASE, clock, onNotice };
+    const link = openLink(options, sockets);
+    if (link.segment?.isFenced === false) checkUnfenced(settings);
+    return link;
+  }
+
+  #sendFrame(send: () => void, claims: string | null): void {
+    const leapMs = this.leapMs('frame');
+    if (claims !== null) this.#world.onClaimSent(this, claims, leapMs);
+    if (leapMs === 0) return send();
+    this.#world.time.after(leapMs, () => (this.isAlive ? send() : undefined));
   }
 
   readonly clock: Clock = {
@@ -166,6 +187,7 @@ export class SimProcess {
   /** It is gone, and the kernel lets go of the names that it had. */
   kill(): void {
     this.isAlive = false;
+    this.#frames?.close();
     this.machine.forgetNamesOf(this);
   }
 
@@ -230,7 +252,8 @@ export class SimProcess {
     if (leapMs === 0) return false;
     excused();
     this.#world.time.after(leapMs, () => {
-      if (this.isAlive) change();
+      // Who was frozen right at its end does the last of it all the same.
+      if (this.isAlive || this.#hasEnded) change();
     });
     return true;
   }

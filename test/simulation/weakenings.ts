@@ -45,6 +45,15 @@ const SEED = 'weakening';
 
 const CONTENDER = 'agent/contender/';
 
+/** A tenure that the holder takes for longer than it is once it has renewed it, by about what an unbind may take. */
+const LONGER_TENURE: readonly Edit[] = [
+  {
+    file: `${CONTENDER}holder.ts`,
+    find: '    tenureEndMs: sentAtMs + settings.renewDeadlineMs,\n    renewFailures: 0,',
+    replace: '    tenureEndMs: sentAtMs + settings.renewDeadlineMs + 230,\n    renewFailures: 0,',
+  },
+];
+
 export const WEAKENINGS: readonly Weakening[] = [
   {
     name: 'the deadline is counted from the answer',
@@ -57,7 +66,7 @@ export const WEAKENINGS: readonly Weakening[] = [
     ],
     kind: 'l2',
     faults: ['api slow', 'api cut off', 'api outage'],
-    caughtBy: ['bound-is-explained', 'l2-one-node'],
+    caughtBy: ['bound-is-explained', 'answers-in-time', 'opened-in-time', 'announced-in-tenure', 'l2-one-node'],
   },
   {
     name: 'a late answer revives a tenure',
@@ -70,7 +79,7 @@ export const WEAKENINGS: readonly Weakening[] = [
     ],
     kind: 'l2',
     faults: ['freeze for about a tenure', 'watch falls silent'],
-    caughtBy: ['bound-is-explained', 'one-tenure', 'l2-one-node'],
+    caughtBy: ['bound-is-explained', 'opened-in-time', 'announced-in-tenure', 'one-tenure', 'l2-one-node'],
   },
   {
     name: 'a release without a fresh read',
@@ -328,7 +337,7 @@ export const WEAKENINGS: readonly Weakening[] = [
     ],
     kind: 'l2',
     faults: ['freeze', 'crash'],
-    caughtBy: ['bound-is-explained', 'l2-one-node'],
+    caughtBy: ['bound-is-explained', 'answers-in-time', 'l2-one-node'],
   },
   {
     name: 'a linger without bound',
@@ -473,6 +482,178 @@ export const WEAKENINGS: readonly Weakening[] = [
     kind: 'routed',
     faults: ['second agent', 'crash'],
     caughtBy: ['one-agent-a-node'],
+  },
+  {
+    name: 'the packet filter is opened past the margin',
+    edits: [
+      {
+        file: `${CONTENDER}settings.ts`,
+        find: 'return renewalSentAtMs + settings.leaseDurationMs * (1 - CLOCK_RATE_ERROR) - FENCE_MARGIN_MS;',
+        replace: 'return renewalSentAtMs + settings.leaseDurationMs;',
+      },
+    ],
+    kind: 'l2',
+    faults: ['freeze', 'crash'],
+    caughtBy: ['opened-in-time'],
+  },
+  {
+    name: 'the packet filter is opened from the answer on',
+    edits: [
+      {
+        file: `${CONTENDER}addresses.ts`,
+        find: 'openUntilMs: openUntilMs(settings, office.renewalSentAtMs),',
+        replace: 'openUntilMs: openUntilMs(settings, turn.nowMs),',
+      },
+    ],
+    kind: 'l2',
+    faults: ['api slow'],
+    caughtBy: ['opened-in-time'],
+  },
+  {
+    name: 'the packet filter is renewed a moment after the tenure',
+    edits: [
+      ...LONGER_TENURE,
+      {
+        file: `${CONTENDER}segment.ts`,
+        find: "turn.command({ type: 'announce', address, notAfterMs: office.tenureEndMs });",
+        replace: "turn.command({ type: 'announce', address, notAfterMs: office.tenureEndMs - 230 });",
+      },
+    ],
+    kind: 'l2',
+    faults: ['api cut off', 'api outage'],
+    caughtBy: ['opened-in-time', 'bound-is-explained'],
+  },
+  {
+    name: 'an address is announced a moment after the tenure',
+    edits: [
+      ...LONGER_TENURE,
+      {
+        file: `${CONTENDER}addresses.ts`,
+        find: 'notAfterMs: office.tenureEndMs,',
+        replace: 'notAfterMs: office.tenureEndMs - 230,',
+      },
+    ],
+    kind: 'l2',
+    faults: ['api outage'],
+    caughtBy: ['announced-in-tenure'],
+  },
+  {
+    name: 'the packet filter stays open where an address cannot be taken off',
+    edits: [
+      {
+        file: 'agent/link/l2-link.ts',
+        find: 'fence?.close(text);',
+        replace: "if (kernel.unbind(text).is === 'unbound') fence?.close(text);",
+      },
+    ],
+    kind: 'l2',
+    faults: ['netlink fails', 'api outage'],
+    caughtBy: ['answers-in-time', 'l2-one-node'],
+  },
+  {
+    name: 'an address is bound before its packet filter stands',
+    edits: [
+      { file: 'agent/link/l2-link.ts', find: '      fence.stand(this.#interfaces());\n', replace: '' },
+      {
+        file: 'agent/link/l2-link.ts',
+        find: "      if (outcome.is === 'bound' && fence.open(text, openUntilMs)) return outcome;\n",
+        replace:
+          "      try {\n        if (outcome.is === 'bound' && fence.open(text, openUntilMs)) return outcome;\n      } catch {\n        return outcome;\n      }\n",
+      },
+    ],
+    kind: 'l2',
+    faults: ['freeze', 'crash', 'cut off'],
+    caughtBy: ['answers-in-time', 'l2-one-node', 'liveness'],
+  },
+  {
+    name: 'a packet filter that somebody has removed is not put back',
+    edits: [{ file: 'agent/link/fence.ts', find: 'if (!isNew && this.#isWhole()) return;', replace: 'if (!isNew) return;' }],
+    kind: 'l2',
+    faults: ['packet filter removed'],
+    caughtBy: ['liveness'],
+  },
+  {
+    name: 'the packet filter goes while an address of an earlier process is bound',
+    edits: [
+      {
+        file: 'agent/link/l2-link.ts',
+        find: 'if (!this.#isAnythingBound()) fence?.remove();',
+        replace: 'fence?.remove();',
+      },
+    ],
+    kind: 'l2',
+    faults: ['api outage', 'crash and instant restart', 'stop'],
+    caughtBy: ['answers-in-time', 'l2-one-node'],
+  },
+  {
+    name: 'what a dead predecessor has left of its packet filter is not swept',
+    edits: [
+      {
+        file: `${CONTENDER}contender.ts`,
+        find: "if (turn.draft.settings.kind === 'l2' && input.residence === 'alone' && !isAlone(turn.draft)) turn.command({ type: 'sweep' });",
+        replace: '',
+      },
+    ],
+    kind: 'l2',
+    faults: ['crash', 'stop'],
+    caughtBy: ['leaves-no-trace'],
+  },
+  {
+    name: 'somebody else who has the address is ignored',
+    edits: [
+      {
+        file: `${CONTENDER}addresses.ts`,
+        find: "else if (state.is === 'bound' && rival !== undefined) onRivalSeen(",
+        replace: "else if (state.is === 'bound' && rival === '') onRivalSeen(",
+      },
+    ],
+    kind: 'l2',
+    faults: ['a stranger has the address'],
+    caughtBy: ['yields-to-others'],
+  },
+  {
+    name: 'nobody is asked before an address is bound',
+    edits: [
+      {
+        file: `${CONTENDER}addresses.ts`,
+        find: 'if (!isInDoubt(turn, office)) probe(turn, address, problem, office);',
+        replace: 'bind(turn, address, office);',
+      },
+      {
+        file: `${CONTENDER}addresses.ts`,
+        find: 'function begin(turn: Turn, address: string, problem: string | null,',
+        replace: 'function begin(turn: Turn, address: string, _: string | null,',
+      },
+    ],
+    kind: 'l2',
+    faults: ['a stranger has the address', 'crash', 'cut off'],
+    caughtBy: ['asks-first'],
+  },
+  {
+    name: 'a cable that is plugged in again is no reason to announce',
+    edits: [
+      {
+        file: `${CONTENDER}addresses.ts`,
+        find: '    if (isPluggedAnew(before, view, address)) announceAnew(turn, address);\n',
+        replace: '',
+      },
+    ],
+    kind: 'l2',
+    faults: ['link down', 'unhealthy'],
+    caughtBy: ['announced'],
+  },
+  {
+    name: 'an address is announced only when it is bound',
+    edits: [
+      {
+        file: `${CONTENDER}segment.ts`,
+        find: 'afterMs === undefined ? turn.nowMs + ANNOUNCE_EVERY_MS :',
+        replace: 'afterMs === undefined ? Number.POSITIVE_INFINITY :',
+      },
+    ],
+    kind: 'l2',
+    faults: ['stall', 'watch breaks'],
+    caughtBy: ['announced'],
   },
 ];
 

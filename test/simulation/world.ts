@@ -3,10 +3,13 @@
  *
  * Guarantees: everything in it follows from the scenario, the plan of faults and the seed. Nothing in it knows real time.
  */
+import { parseAddress } from '../../agent/address.ts';
+import type { Address } from '../../agent/address.ts';
 import type { Clock } from '../../agent/clock.ts';
 import type { Settings } from '../../agent/config/settings.ts';
 import { HcloudModel } from '../support/hcloud-model.ts';
 import { KubeModel } from '../support/kube-model.ts';
+import { answering, isGuarded } from './answering.ts';
 import { Availability } from './availability.ts';
 import type { Strike } from './availability.ts';
 import { floatingIpOf } from './faults.ts';
@@ -15,16 +18,21 @@ import type { Calmness } from './invariants.ts';
 import { Machine } from './machine.ts';
 import { networkOf } from './network.ts';
 import type { Conditions, NetworkWorld, Way } from './network.ts';
+import type { Lack } from './packet-filter.ts';
 import { Random } from './random.ts';
 import { serverOf, settingsOf } from './scenario.ts';
 import type { Scenario } from './scenario.ts';
 import { SimProcess } from './sim-process.ts';
 import type { ProcessWorld } from './sim-process.ts';
 import { VirtualTime } from './virtual-time.ts';
+import { Wire } from './wire.ts';
 
 const BASE_WALL_MS = Date.UTC(2026, 10, 21, 8);
 const BOOKMARK_MS = 60_000;
 const LOOK_AROUND_MS = 500;
+const SLOWEST_MS = 150;
+const SLOWEST_SHARE = 0.13;
+const LACKS: readonly Lack[] = ['netfilter sockets', 'nf_tables', 'the family arp', 'the expression fib'];
 const LABELS = { 'app.kubernetes.io/name': 'leasehold' };
 
 /** A line of what happened, for people. */
@@ -43,16 +51,19 @@ export class World implements ProcessWorld, NetworkWorld {
   readonly machines: readonly Machine[];
   readonly kube: KubeModel;
   readonly hcloud: HcloudModel;
+  readonly wire: Wire;
   readonly observer: Invariants;
   readonly conditions: Conditions = {
     kube: { outage: null, misbehaviours: [], watchLagMs: 0 },
     provider: { misbehaviours: [], lateWritesMs: 0, lie: null },
   };
   readonly streams = new Set<() => void>();
+  readonly slowestMs: number;
   readonly processes: SimProcess[] = [];
   /** What has struck so far. */
   readonly strikes: Strike[] = [];
   readonly availability: Availability;
+  readonly addresses: readonly Address[];
   readonly history: HistoryLine[] | null;
   readonly logLevel: string;
   readonly #settings: readonly Settings[];
@@ -72,11 +83,14 @@ export class World implements ProcessWorld, NetworkWorld {
   constructor(seed: string, scenario: Scenario, keepsHistory: boolean) {
     this.random = new Random(`${seed} world`);
     this.scenario = scenario;
+    // Who sets short timings has a network for them: a message there and one back within a request's deadline.
+    this.slowestMs = Math.min(SLOWEST_MS, ...scenario.timings.map(({ renewDeadlineMs }) => renewDeadlineMs * SLOWEST_SHARE));
     this.history = keepsHistory ? [] : null;
     this.logLevel = keepsHistory ? 'info' : 'silent';
     this.#settings = scenario.timings.map((_, node) => settingsOf(scenario, node));
     this.machines = scenario.timings.map((_, node) => new Machine(this.time, this.random, `node-${node}`, serverOf(node)));
     for (const machine of this.machines) this.#ways.set(machine, { kube: freeWay(), provider: freeWay() });
+    if (scenario.kind === 'l2') this.machines.forEach((machine, node) => this.#furnish(machine, scenario.isFenced[node] ?? false));
     const clock = trueClock(this.time);
     this.kube = new KubeModel({ wallMs: () => clock.wallMs(), newUid: () => `uid-${this.random.hex(6)}` });
     this.hcloud = new HcloudModel(
@@ -88,7 +102,19 @@ export class World implements ProcessWorld, NetworkWorld {
       },
       clock,
     );
-    this.observer = new Invariants(this.time, scenario.kind, this.machines, () => this.kube.lease(), this.calmness);
+    this.addresses = scenario.addresses.map((text) => parseAddress(text)).filter((address) => address !== null);
+    this.wire = new Wire(this.time, this.random, this.addresses, this.machines, () => this.observer);
+    this.observer = new Invariants(
+      {
+        time: this.time,
+        kind: scenario.kind,
+        addresses: this.addresses,
+        machines: this.machines,
+        lease: () => this.kube.lease(),
+        strangerAnswersSinceMs: (address) => this.wire.strangerAnswersSinceMs(address),
+      },
+      this.calmness,
+    );
     this.availability = new Availability({
       time: this.time,
       scenario,
@@ -131,6 +157,29 @@ export class World implements ProcessWorld, NetworkWorld {
     if (this.history === null) return;
     const { level, msg } = JSON.parse(line) as { level: number; msg: string };
     this.note(`${process.identity} ${level >= 50 ? 'ERROR ' : level >= 40 ? 'WARN ' : ''}logs: ${msg}`);
+  }
+
+  onNotice(process: SimProcess, level: 'info' | 'warn', message: string): void {
+    this.note(`${process.identity} ${level === 'warn' ? 'WARN ' : ''}notes: ${message}`);
+  }
+
+  onClaimSent(process: SimProcess, address: string, leapMs: number): void {
+    this.observer.onClaimSent(process, address, leapMs);
+  }
+
+  onEnded(process: SimProcess): void {
+    this.observer.onEnded(process, this.processesOn(process.machine).length > 1 || this.#haveNamesBeenTaken(process.machine));
+  }
+
+  /** What each machine's kernel can do, as far as that differs. */
+  #furnish({ kernel, filter }: Machine, isFenced: boolean): void {
+    filter.lack = isFenced ? null : this.random.pick(LACKS);
+    filter.takesOverTimeouts = this.random.chance(0.5);
+    kernel.hasSocketDiag = this.random.chance(0.7);
+  }
+
+  #haveNamesBeenTaken(machine: Machine): boolean {
+    return this.strikes.some((each) => each.kind === 'names taken by a stranger' && each.machine === machine);
   }
 
   // Processes and machines.
@@ -190,6 +239,7 @@ export class World implements ProcessWorld, NetworkWorld {
   reboot(machine: Machine): () => void {
     this.killAll(machine);
     machine.kernel.reboot();
+    machine.filter.reboot();
     machine.bootHash = this.random.hex(8);
     return () => this.startIfNone(machine);
   }
@@ -213,6 +263,7 @@ export class World implements ProcessWorld, NetworkWorld {
       machine.kernel.plugIn();
       machine.kernel.setUplink({ isUp: true, hasCarrier: true });
       machine.kernel.failure = null;
+      machine.filter.failure = null;
       for (const address of this.scenario.addresses) machine.kernel.removeByHand(address, 'own');
     }
   }
@@ -238,6 +289,8 @@ export class World implements ProcessWorld, NetworkWorld {
         if (isBound !== (machine === holder.machine))
           return `${address} is ${isBound ? '' : 'not '}bound on ${machine.name}, while ${holder.identity} is in office`;
       }
+      const unknown = this.scenario.kind === 'l2' ? this.#segmentDisagreement(address, holder) : null;
+      if (unknown !== null) return `${unknown}, while ${holder.identity} is in office`;
       const owner = this.hcloud.ownerOf(floatingIpOf(address));
       if (this.scenario.kind === 'routed' && owner !== holder.machine.server)
         return `the provider routes ${address} to ${owner ?? 'nobody'}, while ${holder.identity} is in office`;
@@ -245,9 +298,20 @@ export class World implements ProcessWorld, NetworkWorld {
     return null;
   }
 
+  /** Why clients on the segment do not find an address where it should be, or others do not keep off. */
+  #segmentDisagreement(text: string, { machine, isFenced }: SimProcess): string | null {
+    const address = this.addresses.find((each) => each.text === text);
+    if (address === undefined) return null;
+    if (answering(machine, address) === null) return `${text} does not answer on ${machine.name}`;
+    if (isFenced && !isGuarded(machine, address)) return `nothing guards ${text} on ${machine.name}`;
+    const sentTo = this.wire.cache.get(text);
+    if (sentTo !== machine.kernel.uplink?.mac.toString('hex')) return `the client sends what is for ${text} to ${sentTo ?? 'nobody'}`;
+    const other = this.machines.find((each) => each !== machine && each.filter.hasOpen(address));
+    return other === undefined ? null : `the packet filter of ${other.name} is open for ${text}`;
+  }
+
   #olderAgentOn(machine: Machine, than: SimProcess): SimProcess | null {
-    const wereNamesTaken = this.strikes.some((each) => each.kind === 'names taken by a stranger' && each.machine === machine);
-    if (wereNamesTaken) return null;
+    if (this.#haveNamesBeenTaken(machine)) return null;
     return this.processesOn(machine).find(({ startedAtMs }) => startedAtMs < than.startedAtMs) ?? null;
   }
 
