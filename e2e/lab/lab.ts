@@ -7,9 +7,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { monotonicMs } from '../../test/support/monotonic.ts';
 import type { ControlPlane } from '../control-plane/control-plane.ts';
-import type { Expectation, Fault, LabStage } from './faults.ts';
+import type { Arrangement, Expectation, Fault, LabStage } from './faults.ts';
 import { NamespaceStage } from './namespace-stage.ts';
-import type { Topology } from './network.ts';
+import type { LabOptions } from './namespace-stage.ts';
 import { findOutages, totalOutageMs } from './outage.ts';
 import { RealLeases } from './real-leases.ts';
 import { isSettled, raiseCurtain, servedBy, until } from './stage.ts';
@@ -26,16 +26,27 @@ const SETTLE_MS = 60_000;
 const LOG_LINES = 40;
 const RATE_LIMIT = 3_600;
 
+const FAST = { leaseDurationMs: 600, renewDeadlineMs: 300, renewIntervalMs: 150 };
+
+/** What the stage of each arrangement is. */
+const STAGED: { readonly [On in Arrangement]: Pick<LabOptions, 'topology' | 'withIpv6'> & { readonly timings?: typeof FAST } } = {
+  routed: { topology: 'routed' },
+  l2: { topology: 'l2', withIpv6: true },
+  'l2-fast': { topology: 'l2', timings: FAST },
+};
+
 export interface LabSettings {
   readonly bundle: string;
   readonly plane: ControlPlane;
-  readonly topology: Topology;
+  readonly arrangement: Arrangement;
 }
 
 export class Lab {
-  readonly topology: Topology;
+  readonly arrangement: Arrangement;
   readonly violations: string[] = [];
   samples = 0;
+  /** How many frames in the name of the addresses were heard on the wire. */
+  framesHeard = 0;
   /** The longest time between two looks at everything, and between two attempts of a client, while a fault was tried. */
   readonly gaps = { betweenLooksMs: 0, betweenAttemptsMs: 0 };
   readonly #settings: LabSettings;
@@ -43,13 +54,13 @@ export class Lab {
 
   constructor(settings: LabSettings) {
     this.#settings = settings;
-    this.topology = settings.topology;
+    this.arrangement = settings.arrangement;
   }
 
   async try(fault: Fault, expected: Expectation): Promise<Trial> {
     const stage = (this.#stage ??= await this.#open());
     await until('all is well', () => isWell(stage), SETTLE_MS);
-    stage.watcher.takeMostAtOnce();
+    stage.takeMostAtOnce();
     const violations = stage.violations.length;
     const startedAtMs = monotonicMs();
     const startedAt = new Date().toISOString();
@@ -65,8 +76,11 @@ export class Lab {
     const settledAtMs = monotonicMs();
     await pause(ATTEMPT_KNOWN_MS);
     this.#noteGaps(stage, startedAtMs, settledAtMs);
-    const outageMs = totalOutageMs(findOutages(stage.attempts, startedAtMs, settledAtMs));
-    const nodes = stage.watcher.takeMostAtOnce();
+    const outageMs = Math.max(
+      ...[stage.attempts, stage.attempts6].map((attempts) => totalOutageMs(findOutages(attempts, startedAtMs, settledAtMs))),
+    );
+    if (!(await stage.judgeWire())) problems.push('what was on the wire could not be judged: the API does not say who held the Lease');
+    const nodes = stage.takeMostAtOnce();
     if (outageMs > expected.outageMs) problems.push(`clients were without an answer for longer than ${expected.outageMs}ms`);
     if (nodes > expected.nodes) problems.push(`${nodes} nodes had the address at once, and ${expected.nodes} may`);
     problems.push(...stage.violations.slice(violations));
@@ -94,6 +108,7 @@ export class Lab {
     this.#stage = null;
     if (stage === null) return;
     this.samples += stage.samples;
+    this.framesHeard += stage.framesHeard;
     this.violations.push(...stage.violations);
     await stage.close();
   }
@@ -105,14 +120,28 @@ export class Lab {
   }
 
   async #open(): Promise<LabStage> {
-    const { bundle, plane, topology } = this.#settings;
+    const { bundle, plane, arrangement } = this.#settings;
+    const { timings, ...staged } = STAGED[arrangement];
+    const env = { VERIFY_INTERVAL, ...(timings === undefined ? {} : environmentFor(timings)) };
     const stage = await NamespaceStage.open(
-      { bundle, topology, actionMs: ACTION_MS, env: { VERIFY_INTERVAL }, clientIntervalMs: CLIENT_INTERVAL_MS, sampleMs: SAMPLE_MS },
+      {
+        bundle,
+        ...staged,
+        ...(timings === undefined ? {} : { timings }),
+        actionMs: ACTION_MS,
+        env,
+        clientIntervalMs: CLIENT_INTERVAL_MS,
+        sampleMs: SAMPLE_MS,
+      },
       (onLease) => RealLeases.open(plane, onLease),
     );
     await raiseCurtain(stage);
     return stage;
   }
+}
+
+function environmentFor({ leaseDurationMs, renewDeadlineMs, renewIntervalMs }: typeof FAST): Record<string, string> {
+  return { LEASE_DURATION: `${leaseDurationMs}ms`, RENEW_DEADLINE: `${renewDeadlineMs}ms`, RENEW_INTERVAL: `${renewIntervalMs}ms` };
 }
 
 function largestGapMs(inOrder: readonly number[], fromMs: number, toMs: number): number {

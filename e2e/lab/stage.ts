@@ -4,6 +4,8 @@
 import type { Attempt } from './client.ts';
 
 export const FLOATING_IP = '203.0.113.10';
+/** What moves together with it, where both families are played. */
+export const FLOATING_IP6 = '2001:db8:77::10';
 
 export interface Stage {
   readonly nodes: readonly string[];
@@ -27,7 +29,7 @@ export interface Stage {
 
   /** The node that the Lease names. */
   holder(): string | null;
-  /** The node that the provider routes the address to. */
+  /** The node that the provider routes the address to; on a shared segment the one that spoke for it last. */
   owner(): string | null;
   /** The nodes that have the address bound. */
   boundOn(): readonly string[];
