@@ -14,7 +14,7 @@ import type { Fence } from './fence.ts';
 import type { KernelLink } from './kernel-link.ts';
 import { SystemError } from './libc.ts';
 import type { LinkRow } from './rtnetlink.ts';
-import type { Segment } from './segment.ts';
+import type { Heard, Segment } from './segment.ts';
 
 /** How much of a lifetime that only tidies up may be gone before it is refreshed: every refresh wakes the network daemons. */
 const STALE_LIFETIME_MS = 1_000;
@@ -41,6 +41,8 @@ export class L2Link implements Link, SegmentPort {
   readonly #addresses: ReadonlyMap<string, Address>;
   /** Addresses that this process has bound and not yet seen unbound. */
   readonly #bound = new Set<string>();
+  /** What others have said about our addresses since the last look. */
+  #heard: Heard[] = [];
   #cannotReset = false;
 
   constructor(parts: L2LinkParts) {
@@ -102,9 +104,10 @@ export class L2Link implements Link, SegmentPort {
   probe(text: string): void {
     const { kernel, segment } = this.#parts;
     try {
-      segment.heard();
       const address = this.#addresses.get(text);
       const link = kernel.interfaceOf(text);
+      // Only what was said about this one before is no answer: another one may have been answered already.
+      this.#heard = [...this.#heard, ...segment.heard()].filter(({ bytes }) => address === undefined || !isAbout(address, bytes));
       if (address !== undefined && link !== null) segment.ask(address, link);
     } catch (error) {
       // An interface that carries nothing is seen by the look that follows.
@@ -154,8 +157,10 @@ export class L2Link implements Link, SegmentPort {
   /** Who else says that an address is theirs, on the address's own interface. */
   #rivals(links: ReadonlyMap<string, LinkRow | null>): Record<string, string> {
     const rivals: Record<string, string> = {};
-    for (const { bytes, mac, interfaceIndex } of this.#parts.segment.heard()) {
-      const address = this.#parts.addresses.find((each) => Buffer.from(each.bytes).equals(bytes));
+    const heard = [...this.#heard, ...this.#parts.segment.heard()];
+    this.#heard = [];
+    for (const { bytes, mac, interfaceIndex } of heard) {
+      const address = this.#parts.addresses.find((each) => isAbout(each, bytes));
       const link = address === undefined ? null : links.get(address.text);
       if (address !== undefined && link?.index === interfaceIndex && link.mac !== mac) rivals[address.text] = mac;
     }
@@ -196,6 +201,10 @@ export class L2Link implements Link, SegmentPort {
       );
     }
   }
+}
+
+function isAbout(address: Address, bytes: Buffer): boolean {
+  return Buffer.from(address.bytes).equals(bytes);
 }
 
 function messageOf(error: unknown): string {

@@ -160,7 +160,10 @@ async function letStrangerAnnounce(stage: LabStage): Promise<void> {
     await until('an agent has logged the conflict and the hardware address', () => stage.nodes.some(hasLogged), 5_000);
     const isShown = async (): Promise<boolean> => (await Promise.all(stage.nodes.map((node) => stage.status(node)))).some(names);
     await until('a status names the hardware address', isShown, 5_000);
+    const namedAtMs = monotonicMs();
     await pause(3_000);
+    const beside = stage.attempts.filter(({ atMs, by }) => atMs > namedAtMs && by !== null).length;
+    if (beside > 0) throw new Error(`one of ours answered ${beside} times beside the stranger`);
   } finally {
     removeStranger();
   }
