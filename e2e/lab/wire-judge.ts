@@ -40,8 +40,8 @@ export class WireJudge {
   /** For how long a renewal lets its node speak. */
   readonly #openMs: number;
   readonly #turns = new Map<string, number>();
-  /** The nodes that spoke out of their turn since this was asked last, with those whose turn it was. */
-  #atOnce = new Set<string>();
+  /** The nodes that spoke beside each other since this was asked last, by the term whose node was the only one to have the right to. */
+  #atOnce = new Map<number, Set<string>>();
   #hasSpoken = false;
 
   constructor(openMs: number) {
@@ -55,8 +55,8 @@ export class WireJudge {
 
   /** How many nodes spoke at once at the most since this was asked last. */
   takeMostAtOnce(): number {
-    const most = this.#hasSpoken ? Math.max(1, this.#atOnce.size) : 0;
-    this.#atOnce = new Set();
+    const most = this.#hasSpoken ? Math.max(1, ...[...this.#atOnce.values()].map(({ size }) => size)) : 0;
+    this.#atOnce = new Map();
     this.#hasSpoken = false;
     return most;
   }
@@ -72,7 +72,7 @@ export class WireJudge {
     const whose = terms[turn]?.node;
     const isLate = whose !== undefined && whose !== node && terms.slice(0, turn).some((each) => each.node === node);
     if (isLate) {
-      this.#atOnce.add(node).add(whose);
+      this.#noteBoth(turn, whose, node);
       const tookOverAtMs = terms[turn]?.renewedAtMs[0];
       return {
         what: `${node} spoke for ${address} (${speech}) when ${whose} had spoken in a later term`,
@@ -87,8 +87,12 @@ export class WireJudge {
 
   /** Who speaks outside of every tenure of its own does so at once with whoever has one. */
   #noteOutsider(node: string, atMs: number, terms: readonly Term[]): void {
-    const rightful = terms.find((each) => each.node !== node && this.#covers(each, atMs));
-    if (rightful !== undefined) this.#atOnce.add(node).add(rightful.node);
+    const rightful = terms.findIndex((each) => each.node !== node && this.#covers(each, atMs));
+    if (rightful !== -1) this.#noteBoth(rightful, terms[rightful]?.node ?? '', node);
+  }
+
+  #noteBoth(term: number, rightful: string, other: string): void {
+    this.#atOnce.set(term, (this.#atOnce.get(term) ?? new Set()).add(rightful).add(other));
   }
 
   #covers(term: Term, atMs: number): boolean {

@@ -57,6 +57,13 @@ describe('the judge of the wire finds', () => {
     assert.equal(judge.takeMostAtOnce(), 2);
   });
 
+  test('two at once in each of two terms, which is not three', () => {
+    const terms = [term('node-a', [10_000]), term('node-b', [13_000, 15_000], 16_000), term('node-c', [16_010])];
+    const frames = [spoken('node-b', 13_040), spoken('node-a', 13_050), spoken('node-c', 16_040), spoken('node-a', 16_050)];
+    assert.equal(found(frames, terms).length, 2);
+    assert.equal(judge.takeMostAtOnce(), 2);
+  });
+
   test('a frozen node whose fence does not close, although nobody else has spoken yet', () => {
     assert.deepEqual(found([spoken('node-a', 12_950)], MOVED), [
       'node-a spoke for 203.0.113.10 (accepted connection) after its fence should have closed: 60ms',

@@ -46,7 +46,7 @@ beforeEach(() => {
     kernel: { look: () => view, interfaceOf: () => ETH0 } as unknown as KernelLink,
     fence: null,
     segment: new Segment(frames),
-    connections: {} as Connections,
+    connections: {} as unknown as Connections,
     addresses: [V4, V6],
     clock: { nowMs: () => 0 },
     onNotice: () => undefined,
