@@ -324,14 +324,9 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   }
 
   owner(): string | null {
-    if (this.#wire !== null) return this.#wire.speaker();
+    if (this.#wire !== null) return this.#wire.speaker;
     const server = this.hcloud.ownerOf(FLOATING_IP);
     return PLACES.find((place) => place.server === server)?.name ?? null;
-  }
-
-  /** The node that has spoken for the address within the last moment, on a shared segment. */
-  speaker(withinMs: number): string | null {
-    return this.#wire?.speaker(withinMs) ?? null;
   }
 
   /** The nodes that have one of the addresses bound, or this one. */

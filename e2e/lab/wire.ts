@@ -9,6 +9,7 @@ import type { Address } from '../../agent/address.ts';
 import { closeSocket, SystemError } from '../../agent/link/libc.ts';
 import { monotonicMs } from '../../test/support/monotonic.ts';
 import { FRAME_HEAD_LENGTH, speechIn } from './wire-frames.ts';
+import type { Speech } from './wire-frames.ts';
 import type { Spoken } from './wire-judge.ts';
 
 // Values from <linux/socket.h>, <linux/if_packet.h>, <linux/if_ether.h>, <linux/sockios.h> and <linux/time.h>.
@@ -52,6 +53,9 @@ const ioctl = libc.func('int ioctl(int, unsigned long, void *)') as (fd: number,
 const interfaceIndex = libc.func('unsigned int if_nametoindex(const char *)') as (name: string) => number;
 const clockGettime = libc.func('int clock_gettime(int, void *)') as (clock: number, time: Buffer) => number;
 
+/** What makes others believe that a node has the address. */
+const ANSWERS: readonly Speech[] = ['ARP answer', 'ARP announcement', 'neighbour advertisement', 'accepted connection'];
+
 /** Where a node's frames come in. */
 export interface Port {
   readonly node: string;
@@ -88,13 +92,13 @@ export class Wire {
     const offsetMs = monotonicMs() - this.#wallMs();
     const heard = this.#ears.flatMap((ear) => this.#drain(ear, offsetMs)).sort((a, b) => a.atMs - b.atMs);
     this.count += heard.length;
-    this.#last = heard.at(-1) ?? this.#last;
+    this.#last = heard.findLast(({ speech }) => ANSWERS.includes(speech)) ?? this.#last;
     return heard;
   }
 
-  /** The node that spoke last, unless that is longer ago. */
-  speaker(withinMs = Number.POSITIVE_INFINITY): string | null {
-    return this.#last === null || this.#last.atMs < monotonicMs() - withinMs ? null : this.#last.node;
+  /** The node that last answered somebody or announced itself. */
+  get speaker(): string | null {
+    return this.#last?.node ?? null;
   }
 
   close(): void {
