@@ -12,7 +12,7 @@ import { NamespaceStage } from './namespace-stage.ts';
 import type { LabOptions } from './namespace-stage.ts';
 import { findOutages, totalOutageMs } from './outage.ts';
 import { RealLeases } from './real-leases.ts';
-import { isSettled, raiseCurtain, servedBy, until } from './stage.ts';
+import { isSettled, latestOf, raiseCurtain, until } from './stage.ts';
 import type { Trial } from './verdict.ts';
 
 const ACTION_MS = 500;
@@ -68,7 +68,8 @@ export class Lab {
     const problems: string[] = [];
     try {
       await fault.strike(stage, from);
-      await until(`the right node serves: ${expected.atTheEnd}`, () => isServedRight(stage, expected, from, transitions), SETTLE_MS);
+      const before = { holder: from, transitions, struckAtMs: monotonicMs() };
+      await until(`the right node serves: ${expected.atTheEnd}`, () => isServedRight(stage, expected, before), SETTLE_MS);
       await mend(stage, fault, from);
     } catch (error) {
       problems.push(error instanceof Error ? error.message : String(error));
@@ -76,9 +77,7 @@ export class Lab {
     const settledAtMs = monotonicMs();
     await pause(ATTEMPT_KNOWN_MS);
     this.#noteGaps(stage, startedAtMs, settledAtMs);
-    const outageMs = Math.max(
-      ...[stage.attempts, stage.attempts6].map((attempts) => totalOutageMs(findOutages(attempts, startedAtMs, settledAtMs))),
-    );
+    const outageMs = Math.max(...stage.clients.map((attempts) => totalOutageMs(findOutages(attempts, startedAtMs, settledAtMs))));
     if (!(await stage.judgeWire())) problems.push('what was on the wire could not be judged: the API does not say who held the Lease');
     const nodes = stage.takeMostAtOnce();
     if (outageMs > expected.outageMs) problems.push(`clients were without an answer for longer than ${expected.outageMs}ms`);
@@ -151,26 +150,42 @@ function largestGapMs(inOrder: readonly number[], fromMs: number, toMs: number):
 
 /** One node serves, alone, and the other agents stand by. */
 async function isWell(stage: LabStage): Promise<boolean> {
-  if (!isSettled(stage)) return false;
+  if (!isSettled(stage) || !answersAll(stage, stage.holder() ?? '', 0)) return false;
   const roles = await Promise.all(stage.nodes.map((node) => stage.role(node)));
   return roles.every((role, index) => role === (stage.nodes[index] === stage.holder() ? 'serving' : 'standby'));
 }
 
-/** Whether the right node holds the Lease, says so, and clients are answered by it. Another may still have the address, too. */
-async function isServedRight(stage: LabStage, { atTheEnd }: Expectation, from: string, transitions: number): Promise<boolean> {
+/** What was when a fault began, and when it had been done. */
+interface Before {
+  readonly holder: string;
+  readonly transitions: number;
+  readonly struckAtMs: number;
+}
+
+/**
+ * Whether the right node holds the Lease, says so, and has answered every client after the fault was done. Another may still have the
+ * address, too.
+ */
+async function isServedRight(stage: LabStage, { atTheEnd }: Expectation, before: Before): Promise<boolean> {
   const holder = stage.holder();
-  if (holder === null || !stage.nodes.includes(holder) || stage.owner() !== holder || servedBy(stage) !== holder) return false;
+  if (holder === null || !stage.nodes.includes(holder) || stage.owner() !== holder || !answersAll(stage, holder, before.struckAtMs))
+    return false;
   if ((await stage.role(holder)) !== 'serving') return false;
   switch (atTheEnd) {
     case 'same term':
-      return holder === from && stage.transitions() === transitions;
+      return holder === before.holder && stage.transitions() === before.transitions;
     case 'same node':
-      return holder === from;
+      return holder === before.holder;
     case 'another node':
-      return holder !== from;
+      return holder !== before.holder;
     case 'any node':
       return true;
   }
+}
+
+/** Whether a node has answered the latest attempt of each client, begun since some time. */
+function answersAll({ clients }: LabStage, node: string, sinceMs: number): boolean {
+  return clients.map(latestOf).every(({ atMs, by }) => by === node && atMs >= sinceMs);
 }
 
 /** Undoes a fault, which must not move the address. */

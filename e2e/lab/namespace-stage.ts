@@ -109,7 +109,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   readonly #frozen = new Set<string>();
   /** Agents that run beside those of the nodes. */
   readonly #others: AgentProcess[] = [];
-  readonly #clients: ChildProcess[] = [];
+  readonly #clientProcesses: ChildProcess[] = [];
   readonly #addresses: readonly Address[];
   /** Where nobody but the wire says who has the address. */
   readonly #wire: Wire | null;
@@ -189,6 +189,11 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
 
   get samples(): number {
     return this.watcher.samples;
+  }
+
+  /** What each client has tried so far. */
+  get clients(): readonly (readonly Attempt[])[] {
+    return this.#options.withIpv6 === true ? [this.attempts, this.attempts6] : [this.attempts];
   }
 
   /** How many frames in the name of the addresses were heard. */
@@ -373,7 +378,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     clearInterval(this.#sampler);
     clearInterval(this.#judging);
     this.#wire?.close();
-    for (const client of this.#clients) client.kill('SIGKILL');
+    for (const client of this.#clientProcesses) client.kill('SIGKILL');
     for (const agent of [...this.#agents.values(), ...this.#others]) if (agent.isRunning) agent.signal('SIGKILL');
     for (const child of this.#services.values()) child.kill('SIGKILL');
     for (const socket of this.#sockets.values()) socket.close();
@@ -457,7 +462,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   #spawnClient(file: string, args: readonly string[]): ChildProcess {
     const script = fileURLToPath(new URL(`./${file}`, import.meta.url));
     const client = spawnIn('client', [process.execPath, script, ...args], { env: {}, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-    this.#clients.push(client);
+    this.#clientProcesses.push(client);
     return client;
   }
 

@@ -188,9 +188,11 @@ export function plugIn(node: string): void {
   ip(`link set ${placeOf(node).port} up`);
 }
 
-/** Takes a node's interface down and up again. The kernel forgets the default route, so it is set again, as at boot. */
+/** Takes a node's interface down and up again. What the kernel forgets, a route and the node's own IPv6 address, is set again, as at boot. */
 export function restartInterface(node: string): void {
+  const ipv6 = /inet6 (2001:\S+\/64)/.exec(ip(`-n ${node} addr show dev eth0`))?.[1];
   ip(`-n ${node} link set eth0 down`);
   ip(`-n ${node} link set eth0 up`);
   ip(`-n ${node} route replace default via ${ROUTER_IP}`);
+  if (ipv6 !== undefined) ip(`-n ${node} addr add ${ipv6} dev eth0 nodad`);
 }

@@ -39,10 +39,15 @@ export interface Stage {
 }
 
 /** The node that answered the latest attempt of a client whose end is known; null when none did. */
-export function servedBy({ attempts }: Stage): string | null {
+export function servedBy({ attempts }: Pick<Stage, 'attempts'>): string | null {
+  return latestOf(attempts).by;
+}
+
+/** The youngest attempt of a client whose end is known. */
+export function latestOf(attempts: readonly Attempt[]): Attempt {
   // That an attempt got no answer is known late, so the youngest of the last ones to be known is looked for.
   const recent = attempts.slice(-50);
-  return recent.reduce<Attempt>((latest, attempt) => (attempt.atMs >= latest.atMs ? attempt : latest), { atMs: 0, by: null }).by;
+  return recent.reduce<Attempt>((latest, attempt) => (attempt.atMs >= latest.atMs ? attempt : latest), { atMs: 0, by: null });
 }
 
 /** Whether one node holds the Lease, is routed to, is the only one to have the address bound, and answers. */
