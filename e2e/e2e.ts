@@ -42,6 +42,8 @@ interface Options {
 interface Watched {
   readonly samples: number;
   readonly framesHeard: number;
+  /** Null where no two nodes spoke one after the other. */
+  readonly shortestSilenceMs: number | null;
   readonly violations: readonly string[];
   readonly gaps: Lab['gaps'];
 }
@@ -98,6 +100,7 @@ async function run(options: Options, assets: Assets & { is: 'available' }): Prom
   const results: Result[] = [];
   let samples = 0;
   let framesHeard = 0;
+  let shortestSilenceMs: number | null = null;
   const violations: string[] = [];
   const gaps = { betweenLooksMs: 0, betweenAttemptsMs: 0 };
   for (const arrangement of EACH) {
@@ -110,12 +113,14 @@ async function run(options: Options, assets: Assets & { is: 'available' }): Prom
     await lab.close();
     samples += lab.samples;
     framesHeard += lab.framesHeard;
+    if (Number.isFinite(lab.shortestSilenceMs))
+      shortestSilenceMs = Math.min(shortestSilenceMs ?? Number.POSITIVE_INFINITY, lab.shortestSilenceMs);
     violations.push(...lab.violations);
     gaps.betweenLooksMs = Math.max(gaps.betweenLooksMs, lab.gaps.betweenLooksMs);
     gaps.betweenAttemptsMs = Math.max(gaps.betweenAttemptsMs, lab.gaps.betweenAttemptsMs);
   }
   await plane.close();
-  return report(options, results, { samples, framesHeard, violations, gaps });
+  return report(options, results, { samples, framesHeard, shortestSilenceMs, violations, gaps });
 }
 
 /** A stage on which not even the beginning came about is left, so that the whole run is not lost with it. */
@@ -155,9 +160,9 @@ function report(options: Options, results: readonly Result[], watched: Watched):
   say();
   say(`Everything was looked at ${watched.samples} times; what must never be was seen ${watched.violations.length} times.`);
   if (watched.framesHeard > 0)
-    say(
-      `On the segment ${watched.framesHeard} frames were heard in the name of the address: all that its nodes sent, as it was stamped by the kernel.`,
-    );
+    say(`On the segment ${watched.framesHeard} frames were heard in the name of an address, which are all that its nodes sent.`);
+  if (watched.shortestSilenceMs !== null)
+    say(`Between the last frame of one node and the first of the next there were ${Math.round(watched.shortestSilenceMs)} ms at least.`);
   const { betweenLooksMs, betweenAttemptsMs } = watched.gaps;
   say(
     `Nothing shorter than this is sure to be seen: the longest time between two looks was ${inSeconds(betweenLooksMs)}, between two attempts of the client ${inSeconds(betweenAttemptsMs)}.`,

@@ -321,6 +321,16 @@ export const FAULTS: readonly (Fault | Untried)[] = [
     mend: startAgent,
   },
   {
+    // Each change of an address lets the kernel look later for the lifetimes that are over.
+    name: 'agent frozen for 6 s, while unrelated addresses come and go',
+    expected: { l2: l2(FENCE_GAP_MS, 'another node'), 'l2-fast': l2(FAST_MOVE_MS, 'another node') },
+    strike: async (stage, holder) => {
+      stage.freezeAgent(holder);
+      for (const untilMs = monotonicMs() + 6_000; monotonicMs() < untilMs;) await addUnrelatedAddresses(stage);
+      stage.thawAgent(holder);
+    },
+  },
+  {
     name: 'agent frozen until nothing is left of the address, and thawed late',
     expected: { l2: l2(FENCE_GAP_MS, 'another node'), 'l2-fast': l2(FAST_MOVE_MS, 'another node') },
     strike: async (stage, holder) => {
@@ -398,7 +408,11 @@ export const FAULTS: readonly (Fault | Untried)[] = [
   },
   {
     name: 'node cut off from the Kubernetes API only, and back',
-    expected: { routed: routed(NOTHING_MS, 'another node'), l2: l2(GIVEN_UP_MS, 'another node') },
+    expected: {
+      routed: routed(NOTHING_MS, 'another node'),
+      l2: l2(GIVEN_UP_MS, 'another node'),
+      'l2-fast': l2(FAST_MOVE_MS, 'another node'),
+    },
     strike: (stage, holder) => stage.cutPath(holder, 'kubernetes'),
     mend: (stage, holder) => stage.mendPath(holder, 'kubernetes'),
   },
@@ -439,6 +453,7 @@ export const FAULTS: readonly (Fault | Untried)[] = [
   },
   {
     name: 'stranger on the segment announces the address, for 3 s',
+    restarts: true,
     expected: { l2: l2(3_000 + STRANGER_GONE_MS, 'any node') },
     strike: letStrangerAnnounce,
     leavesMarks: true,

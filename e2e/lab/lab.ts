@@ -47,6 +47,8 @@ export class Lab {
   samples = 0;
   /** How many frames in the name of the addresses were heard on the wire. */
   framesHeard = 0;
+  /** The shortest time there from a frame of one node to the next one of another. */
+  shortestSilenceMs = Number.POSITIVE_INFINITY;
   /** The longest time between two looks at everything, and between two attempts of a client, while a fault was tried. */
   readonly gaps = { betweenLooksMs: 0, betweenAttemptsMs: 0 };
   readonly #settings: LabSettings;
@@ -108,6 +110,7 @@ export class Lab {
     if (stage === null) return;
     this.samples += stage.samples;
     this.framesHeard += stage.framesHeard;
+    this.shortestSilenceMs = Math.min(this.shortestSilenceMs, stage.shortestSilenceMs);
     this.violations.push(...stage.violations);
     await stage.close();
   }

@@ -201,6 +201,11 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     return this.#wire?.count ?? 0;
   }
 
+  /** The shortest time from a frame of one node to the next one of another; Infinity while there was none. */
+  get shortestSilenceMs(): number {
+    return this.#judge.shortestSilenceMs;
+  }
+
   /** What the tables of the agents' packet filters are called. */
   get fenceTable(): string {
     return fenceTable({ namespace: this.leases.namespace, name: LEASE_NAME });

@@ -40,6 +40,10 @@ export class WireJudge {
   /** For how long a renewal lets its node speak. */
   readonly #openMs: number;
   readonly #turns = new Map<string, number>();
+  /** The shortest time from a frame of one node to the next one of another; Infinity while there was none. */
+  shortestSilenceMs = Number.POSITIVE_INFINITY;
+  /** The last frame for each address. */
+  readonly #last = new Map<string, Spoken>();
   /** The nodes that spoke beside each other since this was asked last, by the term whose node was the only one to have the right to. */
   #atOnce = new Map<number, Set<string>>();
   #hasSpoken = false;
@@ -61,8 +65,12 @@ export class WireJudge {
     return most;
   }
 
-  #judgeFrame({ node, atMs, address, speech }: Spoken, terms: readonly Term[]): Finding | null {
+  #judgeFrame(frame: Spoken, terms: readonly Term[]): Finding | null {
+    const { node, atMs, address, speech } = frame;
     this.#hasSpoken = true;
+    const last = this.#last.get(address);
+    this.#last.set(address, frame);
+    if (last !== undefined && last.node !== node) this.shortestSilenceMs = Math.min(this.shortestSilenceMs, atMs - last.atMs);
     const turn = this.#turns.get(address) ?? 0;
     const term = terms.findIndex((each, index) => index >= turn && each.node === node && this.#covers(each, atMs));
     if (term !== -1) {

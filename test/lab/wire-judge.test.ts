@@ -37,6 +37,13 @@ describe('the judge of the wire finds', () => {
     assert.equal(judge.takeMostAtOnce(), 1);
   });
 
+  test('the shortest silence between two nodes', () => {
+    assert.equal(judge.shortestSilenceMs, Number.POSITIVE_INFINITY);
+    judge.judge([spoken('node-a', 9_010), spoken('node-a', 12_880), spoken('node-b', 13_040)], MOVED);
+    judge.judge([spoken('node-b', 13_050), spoken('node-a', 17_000)], [...MOVED, term('node-a', [16_990])]);
+    assert.equal(judge.shortestSilenceMs, 160);
+  });
+
   test('nothing in silence', () => {
     assert.deepEqual(found([], MOVED), []);
     assert.equal(judge.takeMostAtOnce(), 0);
