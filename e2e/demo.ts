@@ -1,8 +1,8 @@
 /**
  * Shows the main job: three agents keep one failover IP on one healthy node, whatever is done to them.
  *
- * In network namespaces where they can be had, else in memory. With `--l2` on a shared segment where no provider arbitrates, which takes
- * namespaces. Leaves nothing behind, also after Ctrl-C.
+ * In network namespaces where they can be had, else in memory. With `--l2` on a shared segment where no provider arbitrates,
+ * which takes namespaces. Leaves nothing behind, also after Ctrl-C.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';

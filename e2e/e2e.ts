@@ -3,7 +3,8 @@
  *
  * Real processes of the built agent, in network namespaces, against a real kube-apiserver with the rights of our Role, a
  * stand-in for the provider, and a client that opens a connection every 10 ms. Arguments: `--only TEXT` (faults whose name
- * contains it), `--on routed|l2|l2-fast`, `--repeat N`, `--json FILE`, and `--ci`, with which nothing may be skipped but what is known to be.
+ * contains it), `--on routed|l2|l2-fast`, `--repeat N`, `--json FILE`, and `--ci`, with which nothing may be skipped but
+ * what is known to be.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -2,8 +2,8 @@
  * The soak: random faults to the same three agents for an hour, and what became of their memory and open files meanwhile.
  *
  * Only faults that leave the processes alive are done, because a new process has no past to look at. Open files hold
- * sockets, pipes and what is watched; timers cannot be counted from outside. Arguments: `--minutes N`, 60 by default, and `--l2` for a
- * shared segment instead of a provider that routes.
+ * sockets, pipes and what is watched; timers cannot be counted from outside. Arguments: `--minutes N`, 60 by default, and
+ * `--l2` for a shared segment instead of a provider that routes.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -2,10 +2,11 @@
  * Every fault that the lab knows, with what is expected of it: one table.
  *
  * The bounds come from the rules. `MOVE_MS` is what a cut cable may cost: the lease duration, half a second of the provider,
- * and as much again as a busy machine may take. On L2 nothing lingers, so a gap is the price of never having two nodes that answer: there
- * the address is gone for as long as the API is silent beyond a tenure, and for a takeover. An API that is only slow costs nothing while
- * renewals arrive within their deadline. Routed, a silent API moves nothing: the same node serves at the end. Whatever is done,
- * the invariants of the watcher and of the wire hold, and undoing a fault moves nothing.
+ * and as much again as a busy machine may take. On L2 nothing lingers, so a gap is the price of never having two nodes that
+ * answer: there the address is gone for as long as the API is silent beyond a tenure, and for a takeover. An API that is
+ * only slow costs nothing while renewals arrive within their deadline. Routed, a silent API moves nothing: the same node
+ * serves at the end. Whatever is done, the invariants of the watcher and of the wire hold, and undoing a fault moves
+ * nothing.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Exchange, Fault as ProviderFault } from '../../test/support/http-stand-in.ts';
@@ -71,7 +72,10 @@ export interface Fault extends Named {
 /** Nothing, but for one attempt on a machine that is busy with something else. */
 const NOTHING_MS = 100;
 const MOVE_MS = 5_000;
-/** On L2 a dead agent's address answers until its fence closes, 0.11 s before another may begin; the rest is for a busy machine. */
+/**
+ * On L2 a dead agent's address answers until its fence closes, 0.11 s before another may begin; the rest is for a busy
+ * machine.
+ */
 const FENCE_GAP_MS = 1_500;
 /** On L2 a holder that hears nothing of the API lets go when its tenure ends, a second before another may begin. */
 const GIVEN_UP_MS = 3_000;
@@ -155,7 +159,10 @@ async function stopWhileListenedTo(stage: LabStage, holder: string): Promise<voi
     throw new Error(`the client that only listened was reset only after ${Math.round(atMs - stoppedAtMs)}ms`);
 }
 
-/** Lets a machine of somebody else's say that the address is its own, and demands that whoever looks at our agents learns which it is. */
+/**
+ * Lets a machine of somebody else's say that the address is its own, and demands that whoever looks at our agents learns
+ * which it is.
+ */
 async function letStrangerAnnounce(stage: LabStage): Promise<void> {
   const beganAt = new Date().toISOString();
   addStranger();
@@ -508,8 +515,8 @@ export const FAULTS: readonly (Fault | Untried)[] = [
     name: `API ${ms / 1_000} s slow, for 6 s`,
     expected: {
       routed: routed(NOTHING_MS, 'same node', 1),
-      // Half a second is still within the deadline of each renewal. Of longer ones an acquisition that was given up may be carried out at the
-      // very end, after which everybody waits for a whole duration.
+      // Half a second is still within the deadline of each renewal. Of longer ones an acquisition that was given up may be
+      // carried out at the very end, after which everybody waits for a whole duration.
       l2: ms === 500 ? l2(NOTHING_MS, 'same term') : l2(6_000 + MOVE_MS, 'any node'),
     },
     strike: (stage) => weatherFor(stage, everybody(stage), { is: 'slow', ms }, 6_000),

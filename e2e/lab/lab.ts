@@ -166,8 +166,8 @@ interface Before {
 }
 
 /**
- * Whether the right node holds the Lease, says so, and has answered every client after the fault was done. Another may still have the
- * address, too.
+ * Whether the right node holds the Lease, says so, and has answered every client after the fault was done. Another may still
+ * have the address, too.
  */
 async function isServedRight(stage: LabStage, { atTheEnd }: Expectation, before: Before): Promise<boolean> {
   const holder = stage.holder();

@@ -2,8 +2,9 @@
  * Three nodes, a router and a client in network namespaces of their own.
  *
  * Guarantees: this process's own namespace is the router, where the APIs are served and, in the routed topology, the
- * floating IP's route follows the provider's state. Agents, services and the client are real processes. On L2 the nodes' ends of
- * the bridge are listened to all the time, and what was heard is judged each second. Run it inside namespaces of its own (see namespaces.ts): it leaves the tidying to them, unless it is closed.
+ * floating IP's route follows the provider's state. Agents, services and the client are real processes. On L2 the nodes'
+ * ends of the bridge are listened to all the time, and what was heard is judged each second. Run it inside namespaces of its
+ * own (see namespaces.ts): it leaves the tidying to them, unless it is closed.
  */
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -141,7 +142,9 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     }, JUDGE_MS);
   }
 
-  /** Builds the network, opens the Lease API, and starts the provider, the local services and the client. No agent runs yet. */
+  /**
+   * Builds the network, opens the Lease API, and starts the provider, the local services and the client. No agent runs yet.
+   */
   static async open<LeaseApi extends Leases>(
     options: LabOptions,
     openLeases: (onLease: OnLease) => Promise<LeaseApi>,
@@ -211,7 +214,10 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     return fenceTable({ namespace: this.leases.namespace, name: LEASE_NAME });
   }
 
-  /** The most nodes that had the address at once since this was asked last: bound where it is routed, on the wire where it is not. */
+  /**
+   * The most nodes that had the address at once since this was asked last: bound where it is routed, on the wire where it is
+   * not.
+   */
   takeMostAtOnce(): number {
     const bound = this.watcher.takeMostAtOnce();
     return this.#wire === null ? bound : this.#judge.takeMostAtOnce();

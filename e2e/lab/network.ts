@@ -2,9 +2,9 @@
  * The cables of the lab: three nodes on one bridge, a client, and the paths from each node to the two APIs.
  *
  * Guarantees: this process's own network namespace is the router, where the APIs are served, each at an address of its own,
- * so that a node can be cut off one and not the other. `routed`: the client sits behind the router, and who gets the
- * traffic for the floating IP is the router's choice. `l2`: the client sits on the nodes' bridge, asks by ARP and neighbour discovery, and
- * believes what it has learned for as long as its kernel does.
+ * so that a node can be cut off one and not the other. `routed`: the client sits behind the router, and who gets the traffic
+ * for the floating IP is the router's choice. `l2`: the client sits on the nodes' bridge, asks by ARP and neighbour
+ * discovery, and believes what it has learned for as long as its kernel does.
  */
 import { writeFileSync } from 'node:fs';
 import { SystemError } from '../../agent/link/libc.ts';
@@ -188,7 +188,10 @@ export function plugIn(node: string): void {
   ip(`link set ${placeOf(node).port} up`);
 }
 
-/** Takes a node's interface down and up again. What the kernel forgets, a route and the node's own IPv6 address, is set again, as at boot. */
+/**
+ * Takes a node's interface down and up again. What the kernel forgets, a route and the node's own IPv6 address, is set
+ * again, as at boot.
+ */
 export function restartInterface(node: string): void {
   const ipv6 = /inet6 (2001:\S+\/64)/.exec(ip(`-n ${node} addr show dev eth0`))?.[1];
   ip(`-n ${node} link set eth0 down`);

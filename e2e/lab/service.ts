@@ -1,9 +1,9 @@
 /**
  * The local service of one node in the lab: answers every HTTP request with the node's name.
  *
- * Arguments: the node's name. Listens on port 80 of every address, of either family where there are two, and leaves who connects and says nothing
- * alone for a minute. Told `ill`, it answers 503 to who asks over loopback, as the
- * agent's probe does, until it is told `well`; others it goes on serving.
+ * Arguments: the node's name. Listens on port 80 of every address, of either family where there are two, and leaves who
+ * connects and says nothing alone for a minute. Told `ill`, it answers 503 to who asks over loopback, as the agent's probe
+ * does, until it is told `well`; others it goes on serving.
  */
 import http from 'node:http';
 

@@ -1,21 +1,21 @@
 /**
  * Watches what must never be, whatever is done to the agents.
  *
- * Finds every write to the provider that was accepted from a node outside its tenure, and every address that is bound, or will be by
- * its kernel lifetime, for longer after its node's tenure than a linger or a lifetime may last; where nobody arbitrates, also one that is
- * still bound when its node has released the Lease. Tenures are those that the Lease API tells of, so it knows nothing from the
- * agents themselves. Where nobody arbitrates, an address may be bound behind a closed fence: who answers for it is judged on the
- * wire (wire-judge.ts).
+ * Finds every write to the provider that was accepted from a node outside its tenure, and every address that is bound, or
+ * will be by its kernel lifetime, for longer after its node's tenure than a linger or a lifetime may last; where nobody
+ * arbitrates, also one that is still bound when its node has released the Lease. Tenures are those that the Lease API tells
+ * of, so it knows nothing from the agents themselves. Where nobody arbitrates, an address may be bound behind a closed
+ * fence: who answers for it is judged on the wire (wire-judge.ts).
  *
- * A real API tells of a Lease after it was stored. So whatever looks wrong is judged again once everything has been told that
- * was stored before; what is still wrong then, is. A write that came before its writer's own term by less than that, or
+ * A real API tells of a Lease after it was stored. So whatever looks wrong is judged again once everything has been told
+ * that was stored before; what is still wrong then, is. A write that came before its writer's own term by less than that, or
  * after a tenure by less than the slack, is not found.
  *
  * A tenure is counted from the time that the renewal itself bears, because it may be told seconds later when the API server
- * stands still. That takes agents whose wall clock is the watcher's; where none is given, a tenure told late is judged too long.
- * A node counts as holding over only while its agent runs, the provider names it or cannot be asked by it, and it cannot yet
- * have read that the Lease names somebody else. Whether a new process on it has any right to go on with what the one before it
- * held over is not looked at.
+ * stands still. That takes agents whose wall clock is the watcher's; where none is given, a tenure told late is judged too
+ * long. A node counts as holding over only while its agent runs, the provider names it or cannot be asked by it, and it
+ * cannot yet have read that the Lease names somebody else. Whether a new process on it has any right to go on with what the
+ * one before it held over is not looked at.
  */
 import { ANNOTATIONS } from '../../agent/kube/lease-codec.ts';
 import { nodeOfIdentity } from '../../agent/contender/lease.ts';

@@ -1,8 +1,9 @@
 /**
  * What a frame says about who has an address: read without any I/O, so that it can be tested with made-up frames.
  *
- * Guarantees: whatever is sent in the name of the address is found, be it ARP, neighbour discovery, an accepted connection or any other
- * packet from it. A frame about the address that does not speak in its name, such as a question for it, is nobody's answer.
+ * Guarantees: whatever is sent in the name of the address is found, be it ARP, neighbour discovery, an accepted connection
+ * or any other packet from it. A frame about the address that does not speak in its name, such as a question for it, is
+ * nobody's answer.
  */
 import type { Address } from '../../agent/address.ts';
 

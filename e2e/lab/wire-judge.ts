@@ -2,9 +2,9 @@
  * Judges what was heard on the wire: one node at a time speaks for an address, always.
  *
  * Two things are demanded of each frame. The node that sent it has to be in a tenure of its own, as the Lease API tells: no
- * earlier than a renewal was written and no later than its fence lets it speak on the strength of it. And it has to be that node's turn: once a
- * node has spoken in a term, nobody speaks in an earlier one any more. The second does not depend on any clock but the kernel's that stamped the
- * frames; the first is as exact as the slack.
+ * earlier than a renewal was written and no later than its fence lets it speak on the strength of it. And it has to be that
+ * node's turn: once a node has spoken in a term, nobody speaks in an earlier one any more. The second does not depend on any
+ * clock but the kernel's that stamped the frames; the first is as exact as the slack.
  *
  * It knows nothing from the agents themselves. Terms have to be known up to the last frame that is judged.
  */
@@ -44,7 +44,10 @@ export class WireJudge {
   shortestSilenceMs = Number.POSITIVE_INFINITY;
   /** The last frame for each address. */
   readonly #last = new Map<string, Spoken>();
-  /** The nodes that spoke beside each other since this was asked last, by the term whose node was the only one to have the right to. */
+  /**
+   * The nodes that spoke beside each other since this was asked last, by the term whose node was the only one to have the
+   * right to.
+   */
   #atOnce = new Map<number, Set<string>>();
   #hasSpoken = false;
 
