@@ -26,13 +26,11 @@ const SETTLE_MS = 60_000;
 const LOG_LINES = 40;
 const RATE_LIMIT = 3_600;
 
-const FAST = { leaseDurationMs: 600, renewDeadlineMs: 300, renewIntervalMs: 150 };
-
-/** What the stage of each arrangement is. */
-const STAGED: { readonly [On in Arrangement]: Pick<LabOptions, 'topology' | 'withIpv6'> & { readonly timings?: typeof FAST } } = {
+/** What the stage of each arrangement is, with the environment of its agents. */
+const STAGED: { readonly [On in Arrangement]: Pick<LabOptions, 'topology' | 'withIpv6' | 'env'> } = {
   routed: { topology: 'routed' },
   l2: { topology: 'l2', withIpv6: true },
-  'l2-fast': { topology: 'l2', timings: FAST },
+  'l2-fast': { topology: 'l2', env: { LEASE_DURATION: '600ms', RENEW_DEADLINE: '300ms', RENEW_INTERVAL: '150ms' } },
 };
 
 export interface LabSettings {
@@ -123,15 +121,13 @@ export class Lab {
 
   async #open(): Promise<LabStage> {
     const { bundle, plane, arrangement } = this.#settings;
-    const { timings, ...staged } = STAGED[arrangement];
-    const env = { VERIFY_INTERVAL, ...(timings === undefined ? {} : environmentFor(timings)) };
+    const { env, ...staged } = STAGED[arrangement];
     const stage = await NamespaceStage.open(
       {
         bundle,
         ...staged,
-        ...(timings === undefined ? {} : { timings }),
         actionMs: ACTION_MS,
-        env,
+        env: { VERIFY_INTERVAL, ...env },
         clientIntervalMs: CLIENT_INTERVAL_MS,
         sampleMs: SAMPLE_MS,
       },
@@ -140,10 +136,6 @@ export class Lab {
     await raiseCurtain(stage);
     return stage;
   }
-}
-
-function environmentFor({ leaseDurationMs, renewDeadlineMs, renewIntervalMs }: typeof FAST): Record<string, string> {
-  return { LEASE_DURATION: `${leaseDurationMs}ms`, RENEW_DEADLINE: `${renewDeadlineMs}ms`, RENEW_INTERVAL: `${renewIntervalMs}ms` };
 }
 
 function largestGapMs(inOrder: readonly number[], fromMs: number, toMs: number): number {

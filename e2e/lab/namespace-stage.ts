@@ -12,6 +12,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { addressText, parseAddress } from '../../agent/address.ts';
 import type { Address } from '../../agent/address.ts';
+import { duration } from '../../agent/config/formats.ts';
+import { SCHEMA } from '../../agent/config/schema.ts';
 import { nodeOfIdentity } from '../../agent/contender/lease.ts';
 import { CLOCK_RATE_ERROR, FENCE_MARGIN_MS } from '../../agent/contender/settings.ts';
 import { fenceTable } from '../../agent/link/open-link.ts';
@@ -58,7 +60,6 @@ const JUDGE_MS = 1_000;
 const CAUGHT_UP_MS = 10_000;
 /** How long an end is waited for that should come at once. */
 const LISTENER_MS = 5_000;
-const DEFAULT_TIMINGS = { leaseDurationMs: 3_000, renewDeadlineMs: 2_000 };
 const FILES = '/run/leasehold-lab';
 const LEASE_NAME = 'leasehold';
 /** Where the status of an agent is served, and of a second one on the same node. */
@@ -72,8 +73,6 @@ export interface LabOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly providerTimeoutMs?: number;
   readonly topology?: Topology;
-  /** The timings of the Lease, where `env` changes them. */
-  readonly timings?: Pick<Timings, 'leaseDurationMs' | 'renewDeadlineMs'>;
   /** On L2: an IPv6 address moves together with the other one, and has a client of its own. */
   readonly withIpv6?: boolean;
   /** How often the client opens a connection. */
@@ -135,7 +134,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     this.#addresses = addressesOf(options);
     const ports = PLACES.map(({ name, port }) => ({ node: name, interfaceName: port }));
     this.#wire = options.topology === 'l2' ? new Wire(ports, this.#addresses) : null;
-    this.#judge = new WireJudge((options.timings ?? DEFAULT_TIMINGS).leaseDurationMs * (1 - CLOCK_RATE_ERROR) - FENCE_MARGIN_MS);
+    this.#judge = new WireJudge(timingsOf(options).leaseDurationMs * (1 - CLOCK_RATE_ERROR) - FENCE_MARGIN_MS);
     this.#sampler = setInterval(() => this.#look(), options.sampleMs ?? SAMPLE_MS);
     this.#judging = setInterval(() => {
       if (!this.#isJudging) void this.judgeWire();
@@ -155,7 +154,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     // The stage is what the Lease API tells, and what it is asked through.
     let leases: LeaseApi | null = null;
     const watcher = new Watcher({
-      timings: { ...(options.timings ?? DEFAULT_TIMINGS), providerTimeoutMs: options.providerTimeoutMs ?? 30_000 },
+      timings: { ...timingsOf(options), providerTimeoutMs: options.providerTimeoutMs ?? 30_000 },
       kind,
       nowMs: monotonicMs,
       wallClockMs: Date.now,
@@ -482,6 +481,20 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     if (agent?.isRunning !== true) throw new Error(`no agent runs on ${node}`);
     return agent;
   }
+}
+
+/** What the agents' environment says of the Lease, and their defaults where it is silent. */
+function timingsOf({ env = {} }: LabOptions): Pick<Timings, 'leaseDurationMs' | 'renewDeadlineMs'> {
+  return {
+    leaseDurationMs: durationMs(env['LEASE_DURATION'] ?? SCHEMA.LEASE_DURATION.default),
+    renewDeadlineMs: durationMs(env['RENEW_DEADLINE'] ?? SCHEMA.RENEW_DEADLINE.default),
+  };
+}
+
+function durationMs(text: string | null): number {
+  const parsed = duration.parse(text ?? '');
+  if (parsed === null || !('value' in parsed)) throw new Error(`${String(text)} is no duration`);
+  return parsed.value;
 }
 
 function addressesOf({ withIpv6 }: LabOptions): Address[] {
