@@ -1,12 +1,15 @@
 /**
  * Shows the main job: three agents keep one failover IP on one healthy node, whatever is done to them.
  *
- * In network namespaces where they can be had, else in memory. Leaves nothing behind, also after Ctrl-C.
+ * In network namespaces where they can be had, else in memory. With `--l2` on a shared segment where no provider arbitrates,
+ * which takes namespaces. Leaves nothing behind, also after Ctrl-C.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { readOptions } from '../scripts/arguments.ts';
 import { buildAgent } from '../scripts/build.ts';
 import { monotonicMs } from '../test/support/monotonic.ts';
 import { findNamespaces, isInside, runInside } from '../test/support/namespaces.ts';
@@ -22,6 +25,8 @@ const ACTION_MS = 500;
 /** A signal that has ended a program of ours has reached this one by then. */
 const SIGNAL_MS = 50;
 const WATCH_MS = 20;
+/** How long a frozen agent stays so after another node serves. */
+const FROZEN_MS = 1_000;
 /** How long it takes at the most until it is known that an attempt got no answer. */
 const ATTEMPT_KNOWN_MS = 600;
 /** Why namespaces cannot be had, handed to the second start. */
@@ -32,7 +37,11 @@ interface Result {
   readonly outageMs: number;
   readonly from: string;
   readonly to: string;
+  /** How many nodes answered on the wire at once; null where a provider routes. */
+  readonly answeringAtOnce: number | null;
 }
+
+type L2Stage = NamespaceStage<StandInLeases>;
 
 const isTerminal = process.stdout.isTTY;
 const paint = (code: number, text: string): string => (isTerminal ? `\u001b[${code}m${text}\u001b[0m` : text);
@@ -40,10 +49,15 @@ const bold = (text: string): string => paint(1, text);
 const dim = (text: string): string => paint(2, text);
 const say = (text = ''): void => void process.stdout.write(`${text}\n`);
 
-async function main(): Promise<number> {
+async function main(args: readonly string[]): Promise<number> {
+  const { l2: isL2 } = readOptions(args, { l2: { type: 'boolean', default: false } });
   if (!isInside() && process.env[WHY_NOT] === undefined) {
     const namespaces = findNamespaces();
-    if (namespaces.is === 'available') return await runInside(namespaces.unshare, fileURLToPath(import.meta.url), []);
+    if (namespaces.is === 'available') return await runInside(namespaces.unshare, fileURLToPath(import.meta.url), args);
+    if (isL2) {
+      say(`Nothing can be shown here, because a shared segment takes network namespaces: ${namespaces.why}.`);
+      return 1;
+    }
     say(`No network namespaces can be had here (${namespaces.why}): the same is shown with interfaces in memory.`);
   }
   const folder = mkdtempSync(join(tmpdir(), 'leasehold-demo-'));
@@ -67,8 +81,16 @@ async function main(): Promise<number> {
   // Whoever reads this has seen enough, as in `npm run demo | head`.
   process.stdout.on('error', () => end(0));
   try {
+    if (isL2) {
+      const l2 = await NamespaceStage.open(
+        { bundle: await buildAgent(join(folder, 'dist')), actionMs: ACTION_MS, topology: 'l2', sampleMs: WATCH_MS },
+        (onLease) => StandInLeases.open(onLease),
+      );
+      stage = l2;
+      return await playOnSegment(l2);
+    }
     stage = await openStage(join(folder, 'dist'));
-    return await play(stage);
+    return await playRouted(stage);
   } catch (error) {
     // What was under way when the end began fails, because its ground is taken away, or Ctrl-C has ended it, too.
     await new Promise((resolve) => setTimeout(resolve, SIGNAL_MS));
@@ -86,7 +108,7 @@ async function openStage(dist: string): Promise<Stage> {
   return await MemoryStage.open({ bundle: await buildAgent(dist, entry), actionMs: ACTION_MS });
 }
 
-async function play(stage: Stage): Promise<number> {
+async function playRouted(stage: Stage): Promise<number> {
   say(bold(`Three agents, one failover IP (${FLOATING_IP}), one Lease.`));
   if (isInside()) {
     say('Three nodes on a bridge, a router and a client, each in a network namespace.');
@@ -96,22 +118,43 @@ async function play(stage: Stage): Promise<number> {
     say('beside a stand-in for Hetzner Cloud, which takes');
   }
   say(`${ACTION_MS / 1_000} s for an assignment; a client opens a connection every 20 ms.`);
-  const screen = new Screen(stage);
+  table(await play(stage, ACTS, { title: 'routed to', of: () => stage.owner() }));
+  say();
+  say(`Everything was looked at ${stage.samples} times: did anybody write to the provider who`);
+  say('did not hold the Lease, was the address bound where nothing explains it?');
+  return violations(stage);
+}
+
+async function playOnSegment(stage: L2Stage): Promise<number> {
+  say(bold(`Three agents, one failover IP (${FLOATING_IP}) on a shared segment, one Lease.`));
+  say('Three nodes and a client on a bridge, each in a network namespace; no provider arbitrates.');
+  say('A packet filter on each node lets the address answer only while its tenure lasts. The');
+  say('client believes its ARP cache, as any other, and opens a connection every 20 ms.');
+  table(await play(stage, actsOnSegment(stage), { title: 'last heard', of: () => stage.owner() }));
+  say();
+  say(`All ${stage.framesHeard} frames in the name of the address were heard at the bridge: did anybody`);
+  say('answer who did not hold the Lease, or when another node had?');
+  return violations(stage);
+}
+
+/** Does what was planned, and shows it. */
+async function play(stage: Stage, acts: readonly Act[], traffic: Column): Promise<Result[]> {
+  const screen = new Screen(stage, traffic);
   const results: Result[] = [];
   try {
     screen.title('The agents start');
     await raiseCurtain(stage);
-    for (const { title, what, act } of ACTS) {
+    for (const { title, what, act } of acts) {
       screen.title(title);
       results.push(await perform(stage, what, act));
     }
   } finally {
     screen.close();
   }
-  table(results);
-  say();
-  say(`Everything was looked at ${stage.samples} times: did anybody write to the provider who`);
-  say('did not hold the Lease, was the address bound where nothing explains it?');
+  return results;
+}
+
+function violations(stage: Stage): number {
   say(`Violations: ${stage.violations.length}.`);
   for (const violation of stage.violations) say(`  ${violation}`);
   return stage.violations.length === 0 ? 0 : 1;
@@ -126,17 +169,29 @@ interface Act {
 const hasMoved = (stage: Stage, from: string) => (): boolean =>
   servedBy(stage) !== from && stage.holder() === stage.owner() && servedBy(stage) === stage.holder();
 
-const ACTS: readonly Act[] = [
-  {
-    title: '1. The holder is asked to end (SIGTERM), as in a rolling update',
-    what: 'holder stopped politely',
-    act: async (stage, holder) => {
-      const code = await stage.stopAgent(holder);
-      if (code !== 0) throw new Error(`the agent ended with ${code} instead of 0`);
-      await until('another node serves', hasMoved(stage, holder));
-      stage.startAgent(holder);
-    },
+const STOPPED: Act = {
+  title: '1. The holder is asked to end (SIGTERM), as in a rolling update',
+  what: 'holder stopped politely',
+  act: async (stage, holder) => {
+    const code = await stage.stopAgent(holder);
+    if (code !== 0) throw new Error(`the agent ended with ${code} instead of 0`);
+    await until('another node serves', hasMoved(stage, holder));
+    stage.startAgent(holder);
   },
+};
+
+const CUT_OFF: Act = {
+  title: '4. The node of the holder is cut off the network',
+  what: 'node cut off',
+  act: async (stage, holder) => {
+    stage.cutOff(holder);
+    await until('another node serves', hasMoved(stage, holder));
+    stage.reconnect(holder);
+  },
+};
+
+const ACTS: readonly Act[] = [
+  STOPPED,
   {
     title: '2. The agent of the holder is killed (SIGKILL), and started again later',
     what: 'agent killed, node alive',
@@ -156,19 +211,37 @@ const ACTS: readonly Act[] = [
       await stage.startService(holder);
     },
   },
+  CUT_OFF,
+];
+
+const actsOnSegment = (segment: L2Stage): readonly Act[] => [
+  STOPPED,
   {
-    title: '4. The node of the holder is cut off the network',
-    what: 'node cut off',
+    title: '2. The agent of the holder is killed (kill -9): the address stays bound, and silent',
+    what: 'agent killed, node alive',
     act: async (stage, holder) => {
-      stage.cutOff(holder);
+      await stage.killAgent(holder);
       await until('another node serves', hasMoved(stage, holder));
-      stage.reconnect(holder);
+      await until('the kernel has tidied up', () => !stage.boundOn().includes(holder));
+      stage.startAgent(holder);
     },
   },
+  {
+    title: '3. The agent of the holder is frozen (SIGSTOP), and goes on when another node serves',
+    what: 'agent frozen',
+    act: async (stage, holder) => {
+      segment.freezeAgent(holder);
+      await until('another node serves', hasMoved(stage, holder));
+      await pause(FROZEN_MS);
+      segment.thawAgent(holder);
+    },
+  },
+  CUT_OFF,
 ];
 
 async function perform(stage: Stage, what: string, act: Act['act']): Promise<Result> {
   const from = stage.holder() ?? '';
+  await answeringAtOnce(stage);
   const startedAtMs = monotonicMs();
   await act(stage, from);
   await until('everything has settled', () => isSettled(stage), 60_000);
@@ -177,25 +250,40 @@ async function perform(stage: Stage, what: string, act: Act['act']): Promise<Res
   await until('all attempts are known', () => monotonicMs() > settledAtMs + ATTEMPT_KNOWN_MS);
   const outageMs = totalOutageMs(findOutages(stage.attempts, startedAtMs, settledAtMs));
   say(bold(`  Clients were without an answer for ${seconds(outageMs)}.`));
-  return { what, outageMs, from, to: stage.holder() ?? 'nobody' };
+  return { what, outageMs, from, to: stage.holder() ?? 'nobody', answeringAtOnce: await answeringAtOnce(stage) };
+}
+
+/** How many nodes answered on the wire at once since this was asked last. */
+async function answeringAtOnce(stage: Stage): Promise<number | null> {
+  if (!(stage instanceof NamespaceStage) || stage.topology !== 'l2') return null;
+  await stage.judgeWire();
+  return stage.takeMostAtOnce();
+}
+
+/** What says where the traffic goes. */
+interface Column {
+  readonly title: string;
+  readonly of: () => string | null;
 }
 
 /** Prints a line whenever something about the address changes. */
 class Screen {
   readonly #stage: Stage;
+  readonly #traffic: Column;
   readonly #timer: NodeJS.Timeout;
   #startedAtMs = monotonicMs();
   #last = '';
 
-  constructor(stage: Stage) {
+  constructor(stage: Stage, traffic: Column) {
     this.#stage = stage;
+    this.#traffic = traffic;
     this.#timer = setInterval(() => this.#look(), WATCH_MS);
   }
 
   title(text: string): void {
     say();
     say(bold(text));
-    say(dim(`  ${'time'.padEnd(9)}${'Lease'.padEnd(9)}${'routed to'.padEnd(11)}${'bound on'.padEnd(23)}clients`));
+    say(dim(`  ${'time'.padEnd(9)}${'Lease'.padEnd(9)}${this.#traffic.title.padEnd(11)}${'bound on'.padEnd(23)}clients`));
     this.#startedAtMs = monotonicMs();
     this.#last = '';
     this.#look();
@@ -209,7 +297,7 @@ class Screen {
     const clients = clientsSee(this.#stage.attempts);
     const columns = [
       (this.#stage.holder() ?? '–').padEnd(9),
-      (this.#stage.owner() ?? '–').padEnd(11),
+      (this.#traffic.of() ?? '–').padEnd(11),
       (this.#stage.boundOn().join(' ') || '–').padEnd(23),
       clients,
     ].join('');
@@ -228,13 +316,17 @@ function clientsSee(attempts: readonly Attempt[]): string {
 }
 
 function table(results: readonly Result[]): void {
+  const isOnWire = results.some((each) => each.answeringAtOnce !== null);
+  const row = (...[what = '', outage = '', nodes = '', moved = '']: readonly string[]): string =>
+    `  ${what.padEnd(28)}${outage.padEnd(28)}${isOnWire ? nodes.padEnd(30) : ''}${moved}`;
   say();
-  say(bold(`  ${'what happened'.padEnd(28)}${'clients without an answer'.padEnd(28)}the address moved`));
-  for (const { what, outageMs, from, to } of results) say(`  ${what.padEnd(28)}${seconds(outageMs).padEnd(28)}${from} → ${to}`);
+  say(bold(row('what happened', 'clients without an answer', 'nodes that answered at once', 'the address moved')));
+  for (const { what, outageMs, from, to, answeringAtOnce: nodes } of results)
+    say(row(what, seconds(outageMs), String(nodes), `${from} → ${to}`));
 }
 
 function seconds(ms: number): string {
   return `${(ms / 1_000).toFixed(2)} s`;
 }
 
-process.exit(await main());
+process.exit(await main(process.argv.slice(2)));

@@ -3,7 +3,8 @@
  *
  * Real processes of the built agent, in network namespaces, against a real kube-apiserver with the rights of our Role, a
  * stand-in for the provider, and a client that opens a connection every 10 ms. Arguments: `--only TEXT` (faults whose name
- * contains it), `--repeat N`, `--json FILE`, and `--ci`, with which nothing may be skipped but what is known to be.
+ * contains it), `--on routed|l2|l2-fast`, `--repeat N`, `--json FILE`, and `--ci`, with which nothing may be skipped but
+ * what is known to be.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -14,25 +15,25 @@ import { findAssets } from './control-plane/assets.ts';
 import type { Assets } from './control-plane/assets.ts';
 import { ControlPlane } from './control-plane/control-plane.ts';
 import { FAULTS } from './lab/faults.ts';
-import type { Expectation, Fault } from './lab/faults.ts';
+import type { Arrangement, Expectation, Fault, Untried } from './lab/faults.ts';
 import { Lab } from './lab/lab.ts';
-import type { Topology } from './lab/network.ts';
 import { endsWell, inSeconds, tableOf } from './lab/verdict.ts';
 import type { Result, Trial } from './lab/verdict.ts';
 import { exitWith } from '../scripts/exit.ts';
 
 const FILES = '/run/leasehold-e2e';
-const TOPOLOGIES = { routed: 'An address that a provider routes', l2: 'An address on a shared segment (PROVIDER=l2)' } as const;
-/** What whoever reads a table must know. */
-const REMARKS = {
-  routed: [],
-  l2: ['The client here asks by ARP anew every 0.1 s who has the address, because nothing announces a new holder to it yet.'],
-} as const;
+const ARRANGEMENTS: { readonly [On in Arrangement]: string } = {
+  routed: 'An address that a provider routes',
+  l2: 'An IPv4 and an IPv6 address on a shared segment (PROVIDER=l2)',
+  'l2-fast': 'An address on a shared segment, with a lease duration of 0.6 s, a deadline of 0.3 s and renewals each 0.15 s',
+};
+const EACH = Object.keys(ARRANGEMENTS) as Arrangement[];
 /** The only faults that a run for CI may leave out. */
 const MAY_BE_SKIPPED: readonly string[] = ['clock of the node stepped'];
 
 interface Options {
   readonly only: string;
+  readonly on: Arrangement | undefined;
   readonly repeat: number;
   readonly json: string | undefined;
   readonly isCi: boolean;
@@ -41,6 +42,9 @@ interface Options {
 /** What the run has seen beyond the faults, and how closely it has looked. */
 interface Watched {
   readonly samples: number;
+  readonly framesHeard: number;
+  /** Null where no two nodes spoke one after the other. */
+  readonly shortestSilenceMs: number | null;
   readonly violations: readonly string[];
   readonly gaps: Lab['gaps'];
 }
@@ -58,28 +62,30 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 function optionsFrom(args: readonly string[]): Options {
-  const { only, repeat, json, ci } = readOptions(args, {
+  const { only, on, repeat, json, ci } = readOptions(args, {
     only: { type: 'string', default: '' },
+    on: { type: 'string' },
     repeat: { type: 'string', default: '1' },
     json: { type: 'string' },
     ci: { type: 'boolean', default: false },
   });
   if (!FAULTS.some(({ name }) => name.includes(only))) misuse(`--only "${only}" matches no fault.`);
-  return { only, repeat: positive('repeat', repeat), json: writableFile('json', json), isCi: ci };
+  const arrangement = EACH.find((each) => each === on);
+  if (on !== undefined && arrangement === undefined) misuse(`--on takes one of ${EACH.join(', ')}, and not "${on}".`);
+  return { only, on: arrangement, repeat: positive('repeat', repeat), json: writableFile('json', json), isCi: ci };
 }
 
-/** What is to be done in one topology, with what is expected there. */
-function faultsFor(topology: Topology, { only }: Options): { fault: Fault; expected: Expectation }[] {
+/** What is to be done in one arrangement, with what is expected there. */
+function faultsFor(arrangement: Arrangement, { only, on }: Options): { fault: Fault | Untried; expected: Expectation }[] {
+  if (on !== undefined && on !== arrangement) return [];
   return FAULTS.flatMap((fault) => {
-    const expected = fault.expected[topology];
+    const expected = fault.expected[arrangement];
     return expected === undefined || !fault.name.includes(only) ? [] : [{ fault, expected }];
   });
 }
 
 function skipAll(options: Options, why: string): number {
-  const names = (['routed', 'l2'] as const).flatMap((topology) =>
-    faultsFor(topology, options).map(({ fault }) => `${fault.name} (${topology})`),
-  );
+  const names = EACH.flatMap((arrangement) => faultsFor(arrangement, options).map(({ fault }) => `${fault.name} (${arrangement})`));
   say(`Skipped, because ${why}:`);
   for (const name of names) say(`  ${name}`);
   // A run for CI that tries nothing has failed.
@@ -94,23 +100,28 @@ async function run(options: Options, assets: Assets & { is: 'available' }): Prom
   const plane = await ControlPlane.start({ assets, folder: `${FILES}/control-plane` });
   const results: Result[] = [];
   let samples = 0;
+  let framesHeard = 0;
+  let shortestSilenceMs: number | null = null;
   const violations: string[] = [];
   const gaps = { betweenLooksMs: 0, betweenAttemptsMs: 0 };
-  for (const topology of ['routed', 'l2'] as const) {
-    const faults = faultsFor(topology, options);
+  for (const arrangement of EACH) {
+    const faults = faultsFor(arrangement, options);
     if (faults.length === 0) continue;
     say();
-    say(`${TOPOLOGIES[topology]}: three nodes, a client that opens a connection every 10 ms.`);
-    const lab = new Lab({ bundle, plane, topology });
+    say(`${ARRANGEMENTS[arrangement]}: three nodes, a client that opens a connection every 10 ms.`);
+    const lab = new Lab({ bundle, plane, arrangement });
     for (const { fault, expected } of faults) results.push(await tryFault(lab, fault, expected, options.repeat));
     await lab.close();
     samples += lab.samples;
+    framesHeard += lab.framesHeard;
+    if (Number.isFinite(lab.shortestSilenceMs))
+      shortestSilenceMs = Math.min(shortestSilenceMs ?? Number.POSITIVE_INFINITY, lab.shortestSilenceMs);
     violations.push(...lab.violations);
     gaps.betweenLooksMs = Math.max(gaps.betweenLooksMs, lab.gaps.betweenLooksMs);
     gaps.betweenAttemptsMs = Math.max(gaps.betweenAttemptsMs, lab.gaps.betweenAttemptsMs);
   }
   await plane.close();
-  return report(options, results, { samples, violations, gaps });
+  return report(options, results, { samples, framesHeard, shortestSilenceMs, violations, gaps });
 }
 
 /** A stage on which not even the beginning came about is left, so that the whole run is not lost with it. */
@@ -120,11 +131,11 @@ async function unsettled(lab: Lab, error: unknown): Promise<Trial> {
   return { outageMs: Number.POSITIVE_INFINITY, nodes: 0, from: 'nobody', to: 'nobody', tookMs: 0, problems, log: [] };
 }
 
-async function tryFault(lab: Lab, fault: Fault, expected: Expectation, repeat: number): Promise<Result> {
-  const { topology } = lab;
-  if (fault.cannot !== undefined) {
+async function tryFault(lab: Lab, fault: Fault | Untried, expected: Expectation, repeat: number): Promise<Result> {
+  const { arrangement } = lab;
+  if ('cannot' in fault) {
     say(`  skipped  ${fault.name}: ${fault.cannot}`);
-    return { fault: fault.name, topology, expected, trials: [], skipped: fault.cannot };
+    return { fault: fault.name, arrangement, expected, trials: [], skipped: fault.cannot };
   }
   const trials: Trial[] = [];
   for (let time = 0; time < repeat; time += 1) {
@@ -135,21 +146,24 @@ async function tryFault(lab: Lab, fault: Fault, expected: Expectation, repeat: n
     for (const problem of trial.problems) say(`        ${problem}`);
     for (const line of trial.log) say(`          ${line}`);
   }
-  return { fault: fault.name, topology, expected, trials, skipped: null };
+  return { fault: fault.name, arrangement, expected, trials, skipped: null };
 }
 
 function report(options: Options, results: readonly Result[], watched: Watched): number {
-  for (const topology of ['routed', 'l2'] as const) {
-    const rows = results.filter((each) => each.topology === topology);
+  for (const arrangement of EACH) {
+    const rows = results.filter((each) => each.arrangement === arrangement);
     if (rows.length === 0) continue;
     say();
-    say(`${TOPOLOGIES[topology]}:`);
+    say(`${ARRANGEMENTS[arrangement]}:`);
     say();
     say(tableOf(rows));
-    for (const remark of REMARKS[topology]) say(`\n${remark}`);
   }
   say();
   say(`Everything was looked at ${watched.samples} times; what must never be was seen ${watched.violations.length} times.`);
+  if (watched.framesHeard > 0)
+    say(`On the segment ${watched.framesHeard} frames were heard in the name of an address, which are all that its nodes sent.`);
+  if (watched.shortestSilenceMs !== null)
+    say(`Between the last frame of one node and the first of the next there were ${Math.round(watched.shortestSilenceMs)} ms at least.`);
   const { betweenLooksMs, betweenAttemptsMs } = watched.gaps;
   say(
     `Nothing shorter than this is sure to be seen: the longest time between two looks was ${inSeconds(betweenLooksMs)}, between two attempts of the client ${inSeconds(betweenAttemptsMs)}.`,

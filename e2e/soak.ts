@@ -2,7 +2,8 @@
  * The soak: random faults to the same three agents for an hour, and what became of their memory and open files meanwhile.
  *
  * Only faults that leave the processes alive are done, because a new process has no past to look at. Open files hold
- * sockets, pipes and what is watched; timers cannot be counted from outside. Argument: `--minutes N`, 60 by default.
+ * sockets, pipes and what is watched; timers cannot be counted from outside. Arguments: `--minutes N`, 60 by default, and
+ * `--l2` for a shared segment instead of a provider that routes.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -14,7 +15,7 @@ import { findAssets } from './control-plane/assets.ts';
 import type { Assets } from './control-plane/assets.ts';
 import { ControlPlane } from './control-plane/control-plane.ts';
 import { FAULTS } from './lab/faults.ts';
-import type { Expectation, Fault } from './lab/faults.ts';
+import type { Arrangement, Expectation, Fault } from './lab/faults.ts';
 import { Lab } from './lab/lab.ts';
 import { endsWell } from './lab/verdict.ts';
 import { exitWith } from '../scripts/exit.ts';
@@ -25,6 +26,11 @@ const WARM_UP_SHARE = 0.2;
 /** A slope from less than this tells nothing. */
 const SLOPE_HOURS_MIN = 0.25;
 
+interface Options {
+  readonly minutes: number;
+  readonly arrangement: Arrangement;
+}
+
 interface Look {
   readonly atMs: number;
   readonly residentMb: number;
@@ -34,9 +40,10 @@ interface Look {
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 async function main(args: readonly string[]): Promise<number> {
-  const minutes = positive('minutes', readOptions(args, { minutes: { type: 'string', default: '60' } }).minutes, 'fraction');
+  const values = readOptions(args, { minutes: { type: 'string', default: '60' }, l2: { type: 'boolean', default: false } });
+  const options: Options = { minutes: positive('minutes', values.minutes, 'fraction'), arrangement: values.l2 ? 'l2' : 'routed' };
   const assets = findAssets(process.env);
-  if (isInside() && assets.is === 'available') return await soak(minutes, assets);
+  if (isInside() && assets.is === 'available') return await soak(options, assets);
   const namespaces = findNamespaces();
   const why = namespaces.is === 'unavailable' ? namespaces.why : assets.is === 'unavailable' ? assets.why : null;
   if (namespaces.is === 'available' && why === null) return await runInside(namespaces.unshare, fileURLToPath(import.meta.url), args);
@@ -44,14 +51,15 @@ async function main(args: readonly string[]): Promise<number> {
   return 1;
 }
 
-async function soak(minutes: number, assets: Assets & { is: 'available' }): Promise<number> {
+async function soak({ minutes, arrangement }: Options, assets: Assets & { is: 'available' }): Promise<number> {
   const plane = await ControlPlane.start({ assets, folder: `${FILES}/control-plane` });
-  const lab = new Lab({ bundle: await buildAgent(`${FILES}/dist`), plane, topology: 'routed' });
+  const lab = new Lab({ bundle: await buildAgent(`${FILES}/dist`), plane, arrangement });
   const choices = FAULTS.flatMap((fault) => {
-    const { routed: expected } = fault.expected;
-    return expected === undefined || fault.restarts === true || fault.cannot !== undefined ? [] : [{ fault, expected }];
+    const expected = fault.expected[arrangement];
+    return expected === undefined || 'cannot' in fault || fault.restarts === true ? [] : [{ fault, expected }];
   });
-  const looks = new Map<number, Look[]>();
+  /** By process, because a node's agent is replaced after a fault that did not end as expected. */
+  const looks = new Map<number, { readonly node: string; readonly series: Look[] }>();
   const startedAtMs = monotonicMs();
   let [done, failed] = [0, 0];
   while (monotonicMs() - startedAtMs < minutes * 60_000) {
@@ -62,13 +70,17 @@ async function soak(minutes: number, assets: Assets & { is: 'available' }): Prom
     const minute = ((monotonicMs() - startedAtMs) / 60_000).toFixed(1);
     say(`${minute.padStart(5)} min  ${endsWell(trial) ? 'ok  ' : 'FAIL'}  ${fault.name}`);
     for (const line of [...trial.problems, ...trial.log]) say(`             ${line}`);
-    for (const { pid } of lab.processes()) looks.set(pid, [...(looks.get(pid) ?? []), lookAt(pid)]);
+    for (const { node, pid } of lab.processes()) {
+      const known = looks.get(pid) ?? { node, series: [] };
+      known.series.push(lookAt(pid));
+      looks.set(pid, known);
+    }
   }
-  const names = new Map(lab.processes().map(({ node, pid }) => [pid, node]));
+  const running = lab.processes().map(({ pid }) => pid);
   await lab.close();
   await plane.close();
   say('');
-  for (const [pid, series] of looks) say(`${names.get(pid) ?? 'an agent that was replaced'}: ${shown(series)}`);
+  for (const [pid, { node, series }] of looks) say(`${node}${running.includes(pid) ? '' : ' (replaced)'}: ${shown(series)}`);
   say(
     `${done} faults in ${minutes} minutes, ${failed} did not end as expected; looked ${lab.samples} times, violations: ${lab.violations.length}`,
   );

@@ -24,7 +24,7 @@ export const LIFETIME_UNIT_MS = 1_000;
 export const LIFETIME_MARGIN_MS = 5_000;
 
 /** Where a fence stands, the address's own lifetime only tidies up: so much longer than the lease duration it lasts. */
-const FENCED_LIFETIME_MARGIN_MS = 3_000;
+export const FENCED_LIFETIME_MARGIN_MS = 3_000;
 
 /** No single request to the Kubernetes API is waited for longer than this; the next one opens a new connection. */
 const REQUEST_TIMEOUT_MAX_MS = 600;

@@ -15,6 +15,11 @@ import type { LinkRow } from './rtnetlink.ts';
 const FRAMES_MAX = 1_000;
 const FRAME_LENGTH_MAX = 2_048;
 
+/** What somebody has said, and on which interface. */
+export interface Heard extends Claimed {
+  readonly interfaceIndex: number;
+}
+
 /** The lowest seam: payloads of frames to and from the segments of this machine. */
 export interface Frames {
   /** Throws SystemError. */
@@ -65,8 +70,8 @@ export class Segment {
   }
 
   /** What has been said about our addresses since this was asked last, with the interface it was said on. Throws SystemError. */
-  heard(): (Claimed & { readonly interfaceIndex: number })[] {
-    const heard: (Claimed & { readonly interfaceIndex: number })[] = [];
+  heard(): Heard[] {
+    const heard: Heard[] = [];
     for (let count = 0; count < FRAMES_MAX; count += 1) {
       const frame = this.#frames.receive();
       if (frame === null) break;

@@ -91,7 +91,6 @@ function leasehold({ name, setup, env, targetsMs }: Profile, bundle: string): Co
         bundle,
         actionMs: 0,
         topology: 'l2',
-        client: 'ordinary',
         clientIntervalMs: CLIENT_INTERVAL_MS,
         env,
       } as const;

@@ -74,7 +74,7 @@ export class KeepalivedStage implements Stage {
 
   /** Builds the network, and starts the local services and an ordinary client. No keepalived runs yet. */
   static async open(options: KeepalivedOptions): Promise<KeepalivedStage> {
-    buildNetwork('l2', 'ordinary');
+    buildNetwork('l2');
     mkdirSync(FILES, { recursive: true });
     writeFileSync(`${FILES}/chk`, CHECK, { mode: 0o700 });
     const stage = new KeepalivedStage(options);

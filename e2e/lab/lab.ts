@@ -7,12 +7,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { monotonicMs } from '../../test/support/monotonic.ts';
 import type { ControlPlane } from '../control-plane/control-plane.ts';
-import type { Expectation, Fault, LabStage } from './faults.ts';
+import type { Arrangement, Expectation, Fault, LabStage } from './faults.ts';
 import { NamespaceStage } from './namespace-stage.ts';
-import type { Topology } from './network.ts';
+import type { LabOptions } from './namespace-stage.ts';
 import { findOutages, totalOutageMs } from './outage.ts';
 import { RealLeases } from './real-leases.ts';
-import { isSettled, raiseCurtain, servedBy, until } from './stage.ts';
+import { isSettled, latestOf, raiseCurtain, until } from './stage.ts';
 import type { Trial } from './verdict.ts';
 
 const ACTION_MS = 500;
@@ -26,16 +26,27 @@ const SETTLE_MS = 60_000;
 const LOG_LINES = 40;
 const RATE_LIMIT = 3_600;
 
+/** What the stage of each arrangement is, with the environment of its agents. */
+const STAGED: { readonly [On in Arrangement]: Pick<LabOptions, 'topology' | 'withIpv6' | 'env'> } = {
+  routed: { topology: 'routed' },
+  l2: { topology: 'l2', withIpv6: true },
+  'l2-fast': { topology: 'l2', env: { LEASE_DURATION: '600ms', RENEW_DEADLINE: '300ms', RENEW_INTERVAL: '150ms' } },
+};
+
 export interface LabSettings {
   readonly bundle: string;
   readonly plane: ControlPlane;
-  readonly topology: Topology;
+  readonly arrangement: Arrangement;
 }
 
 export class Lab {
-  readonly topology: Topology;
+  readonly arrangement: Arrangement;
   readonly violations: string[] = [];
   samples = 0;
+  /** How many frames in the name of the addresses were heard on the wire. */
+  framesHeard = 0;
+  /** The shortest time there from a frame of one node to the next one of another. */
+  shortestSilenceMs = Number.POSITIVE_INFINITY;
   /** The longest time between two looks at everything, and between two attempts of a client, while a fault was tried. */
   readonly gaps = { betweenLooksMs: 0, betweenAttemptsMs: 0 };
   readonly #settings: LabSettings;
@@ -43,13 +54,13 @@ export class Lab {
 
   constructor(settings: LabSettings) {
     this.#settings = settings;
-    this.topology = settings.topology;
+    this.arrangement = settings.arrangement;
   }
 
   async try(fault: Fault, expected: Expectation): Promise<Trial> {
     const stage = (this.#stage ??= await this.#open());
     await until('all is well', () => isWell(stage), SETTLE_MS);
-    stage.watcher.takeMostAtOnce();
+    stage.takeMostAtOnce();
     const violations = stage.violations.length;
     const startedAtMs = monotonicMs();
     const startedAt = new Date().toISOString();
@@ -57,7 +68,8 @@ export class Lab {
     const problems: string[] = [];
     try {
       await fault.strike(stage, from);
-      await until(`the right node serves: ${expected.atTheEnd}`, () => isServedRight(stage, expected, from, transitions), SETTLE_MS);
+      const before = { holder: from, transitions, struckAtMs: monotonicMs() };
+      await until(`the right node serves: ${expected.atTheEnd}`, () => isServedRight(stage, expected, before), SETTLE_MS);
       await mend(stage, fault, from);
     } catch (error) {
       problems.push(error instanceof Error ? error.message : String(error));
@@ -65,8 +77,9 @@ export class Lab {
     const settledAtMs = monotonicMs();
     await pause(ATTEMPT_KNOWN_MS);
     this.#noteGaps(stage, startedAtMs, settledAtMs);
-    const outageMs = totalOutageMs(findOutages(stage.attempts, startedAtMs, settledAtMs));
-    const nodes = stage.watcher.takeMostAtOnce();
+    const outageMs = Math.max(...stage.clients.map((attempts) => totalOutageMs(findOutages(attempts, startedAtMs, settledAtMs))));
+    if (!(await stage.judgeWire())) problems.push('what was on the wire could not be judged: the API does not say who held the Lease');
+    const nodes = stage.takeMostAtOnce();
     if (outageMs > expected.outageMs) problems.push(`clients were without an answer for longer than ${expected.outageMs}ms`);
     if (nodes > expected.nodes) problems.push(`${nodes} nodes had the address at once, and ${expected.nodes} may`);
     problems.push(...stage.violations.slice(violations));
@@ -94,6 +107,8 @@ export class Lab {
     this.#stage = null;
     if (stage === null) return;
     this.samples += stage.samples;
+    this.framesHeard += stage.framesHeard;
+    this.shortestSilenceMs = Math.min(this.shortestSilenceMs, stage.shortestSilenceMs);
     this.violations.push(...stage.violations);
     await stage.close();
   }
@@ -105,9 +120,17 @@ export class Lab {
   }
 
   async #open(): Promise<LabStage> {
-    const { bundle, plane, topology } = this.#settings;
+    const { bundle, plane, arrangement } = this.#settings;
+    const { env, ...staged } = STAGED[arrangement];
     const stage = await NamespaceStage.open(
-      { bundle, topology, actionMs: ACTION_MS, env: { VERIFY_INTERVAL }, clientIntervalMs: CLIENT_INTERVAL_MS, sampleMs: SAMPLE_MS },
+      {
+        bundle,
+        ...staged,
+        actionMs: ACTION_MS,
+        env: { VERIFY_INTERVAL, ...env },
+        clientIntervalMs: CLIENT_INTERVAL_MS,
+        sampleMs: SAMPLE_MS,
+      },
       (onLease) => RealLeases.open(plane, onLease),
     );
     await raiseCurtain(stage);
@@ -122,26 +145,42 @@ function largestGapMs(inOrder: readonly number[], fromMs: number, toMs: number):
 
 /** One node serves, alone, and the other agents stand by. */
 async function isWell(stage: LabStage): Promise<boolean> {
-  if (!isSettled(stage)) return false;
+  if (!isSettled(stage) || !answersAll(stage, stage.holder() ?? '', 0)) return false;
   const roles = await Promise.all(stage.nodes.map((node) => stage.role(node)));
   return roles.every((role, index) => role === (stage.nodes[index] === stage.holder() ? 'serving' : 'standby'));
 }
 
-/** Whether the right node holds the Lease, says so, and clients are answered by it. Another may still have the address, too. */
-async function isServedRight(stage: LabStage, { atTheEnd }: Expectation, from: string, transitions: number): Promise<boolean> {
+/** What was when a fault began, and when it had been done. */
+interface Before {
+  readonly holder: string;
+  readonly transitions: number;
+  readonly struckAtMs: number;
+}
+
+/**
+ * Whether the right node holds the Lease, says so, and has answered every client after the fault was done. Another may still
+ * have the address, too.
+ */
+async function isServedRight(stage: LabStage, { atTheEnd }: Expectation, before: Before): Promise<boolean> {
   const holder = stage.holder();
-  if (holder === null || !stage.nodes.includes(holder) || stage.owner() !== holder || servedBy(stage) !== holder) return false;
+  if (holder === null || !stage.nodes.includes(holder) || stage.owner() !== holder || !answersAll(stage, holder, before.struckAtMs))
+    return false;
   if ((await stage.role(holder)) !== 'serving') return false;
   switch (atTheEnd) {
     case 'same term':
-      return holder === from && stage.transitions() === transitions;
+      return holder === before.holder && stage.transitions() === before.transitions;
     case 'same node':
-      return holder === from;
+      return holder === before.holder;
     case 'another node':
-      return holder !== from;
+      return holder !== before.holder;
     case 'any node':
       return true;
   }
+}
+
+/** Whether a node has answered the latest attempt of each client, begun since some time. */
+function answersAll({ clients }: LabStage, node: string, sinceMs: number): boolean {
+  return clients.map(latestOf).every(({ atMs, by }) => by === node && atMs >= sinceMs);
 }
 
 /** Undoes a fault, which must not move the address. */

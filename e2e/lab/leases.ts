@@ -6,7 +6,7 @@ import { API_IPS } from './network.ts';
 
 /** A Lease, as far as the lab looks at it. */
 export interface SeenLease {
-  readonly metadata: { readonly annotations?: Readonly<Record<string, string>> };
+  readonly metadata: { readonly uid?: string; readonly annotations?: Readonly<Record<string, string>> };
   readonly spec: { readonly holderIdentity?: string; readonly renewTime?: string; readonly leaseTransitions?: number };
 }
 

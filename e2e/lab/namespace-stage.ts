@@ -2,34 +2,66 @@
  * Three nodes, a router and a client in network namespaces of their own.
  *
  * Guarantees: this process's own namespace is the router, where the APIs are served and, in the routed topology, the
- * floating IP's route follows the provider's state. Agents, services and the client are real processes. Run it inside
- * namespaces of its own (see namespaces.ts): it leaves the tidying to them, unless it is closed.
+ * floating IP's route follows the provider's state. Agents, services and the client are real processes. On L2 the nodes'
+ * ends of the bridge are listened to all the time, and what was heard is judged each second. Run it inside namespaces of its
+ * own (see namespaces.ts): it leaves the tidying to them, unless it is closed.
  */
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { addressText } from '../../agent/address.ts';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { addressText, parseAddress } from '../../agent/address.ts';
+import type { Address } from '../../agent/address.ts';
+import { duration } from '../../agent/config/formats.ts';
+import { SCHEMA } from '../../agent/config/schema.ts';
 import { nodeOfIdentity } from '../../agent/contender/lease.ts';
+import { CLOCK_RATE_ERROR, FENCE_MARGIN_MS } from '../../agent/contender/settings.ts';
+import { fenceTable } from '../../agent/link/open-link.ts';
 import { decodeAddress, RTM_GETADDR } from '../../agent/link/rtnetlink.ts';
 import { openDatagrams, NetlinkSocket } from '../../agent/link/netlink-socket.ts';
 import { HcloudStandIn } from '../../test/support/hcloud-api.ts';
 import { inNamespace } from '../../test/support/inside-namespace.ts';
 import { AgentProcess, entryPoint } from '../../test/support/agent-process.ts';
 import type { Attempt } from './client.ts';
+import type { ListenerMessage } from './listener.ts';
 import { monotonicMs } from '../../test/support/monotonic.ts';
 import { spawnIn } from '../../test/support/namespaces.ts';
 import { holderOf } from './leases.ts';
 import type { Leases, OnLease } from './leases.ts';
-import { API_IPS, buildNetwork, cutOff, cutPath, mendPath, placeOf, PLACES, reconnect, removeNetwork, routeTo } from './network.ts';
-import type { Api, ClientKind, Topology } from './network.ts';
-import { FLOATING_IP } from './stage.ts';
+import {
+  addIpv6,
+  API_IPS,
+  buildNetwork,
+  cutOff,
+  cutPath,
+  mendPath,
+  placeOf,
+  PLACES,
+  reconnect,
+  removeNetwork,
+  routeTo,
+} from './network.ts';
+import type { Api, Topology } from './network.ts';
+import { FLOATING_IP, FLOATING_IP6 } from './stage.ts';
 import { LocalServices, startClient } from './players.ts';
 import type { Stage } from './stage.ts';
 import { Watcher } from './watcher.ts';
-import type { Bound, Sample } from './watcher.ts';
+import type { Bound, Sample, Timings } from './watcher.ts';
+import { WireJudge } from './wire-judge.ts';
+import type { Spoken } from './wire-judge.ts';
+import { Wire } from './wire.ts';
 
 const FLOATING_IP_ID = 310_077;
+/** The other family is only looked after: what it costs to move is the same. */
+const CLIENT6_INTERVAL_MS = 50;
 const SAMPLE_MS = 50;
+const JUDGE_MS = 1_000;
+/** How long a Lease API may take to say what it knows. */
+const CAUGHT_UP_MS = 10_000;
+/** How long an end is waited for that should come at once. */
+const LISTENER_MS = 5_000;
 const FILES = '/run/leasehold-lab';
+const LEASE_NAME = 'leasehold';
 /** Where the status of an agent is served, and of a second one on the same node. */
 const PORTS = { first: 9_808, second: 9_809 } as const;
 
@@ -41,17 +73,25 @@ export interface LabOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly providerTimeoutMs?: number;
   readonly topology?: Topology;
-  /** On L2: whether the client believes its ARP cache. */
-  readonly client?: ClientKind;
+  /** On L2: an IPv6 address moves together with the other one, and has a client of its own. */
+  readonly withIpv6?: boolean;
   /** How often the client opens a connection. */
   readonly clientIntervalMs?: number;
   /** How often everything is looked at. */
   readonly sampleMs?: number;
 }
 
+/** A client that only listens. */
+export interface Listener {
+  /** When and how its connection ended. */
+  readonly ended: () => Promise<{ readonly atMs: number; readonly how: string }>;
+}
+
 export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   readonly nodes = PLACES.map(({ name }) => name);
   readonly attempts: Attempt[] = [];
+  /** Those of the client that uses IPv6. */
+  readonly attempts6: Attempt[] = [];
   /** When everything was looked at. */
   readonly lookedAtMs: number[] = [];
   readonly leases: LeaseApi;
@@ -69,7 +109,16 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   readonly #frozen = new Set<string>();
   /** Agents that run beside those of the nodes. */
   readonly #others: AgentProcess[] = [];
-  #client: ChildProcess | null = null;
+  readonly #clientProcesses: ChildProcess[] = [];
+  readonly #addresses: readonly Address[];
+  /** Where nobody but the wire says who has the address. */
+  readonly #wire: Wire | null;
+  readonly #judge: WireJudge;
+  readonly #judging: NodeJS.Timeout;
+  /** What was heard and not judged yet. */
+  #heard: Spoken[] = [];
+  #judged: Promise<void> = Promise.resolve();
+  #isJudging = false;
   #isClosed = false;
 
   private constructor(options: LabOptions, leases: LeaseApi, hcloud: HcloudStandIn, watcher: Watcher) {
@@ -82,20 +131,30 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
         name,
         inNamespace(name, () => new NetlinkSocket(openDatagrams())),
       );
+    this.#addresses = addressesOf(options);
+    const ports = PLACES.map(({ name, port }) => ({ node: name, interfaceName: port }));
+    this.#wire = options.topology === 'l2' ? new Wire(ports, this.#addresses) : null;
+    this.#judge = new WireJudge(timingsOf(options).leaseDurationMs * (1 - CLOCK_RATE_ERROR) - FENCE_MARGIN_MS);
     this.#sampler = setInterval(() => this.#look(), options.sampleMs ?? SAMPLE_MS);
+    this.#judging = setInterval(() => {
+      if (!this.#isJudging) void this.judgeWire();
+    }, JUDGE_MS);
   }
 
-  /** Builds the network, opens the Lease API, and starts the provider, the local services and the client. No agent runs yet. */
+  /**
+   * Builds the network, opens the Lease API, and starts the provider, the local services and the client. No agent runs yet.
+   */
   static async open<LeaseApi extends Leases>(
     options: LabOptions,
     openLeases: (onLease: OnLease) => Promise<LeaseApi>,
   ): Promise<NamespaceStage<LeaseApi>> {
     const kind = options.topology ?? 'routed';
-    buildNetwork(kind, options.client);
+    buildNetwork(kind);
+    if (options.withIpv6 === true) addIpv6();
     // The stage is what the Lease API tells, and what it is asked through.
     let leases: LeaseApi | null = null;
     const watcher = new Watcher({
-      timings: { leaseDurationMs: 3_000, renewDeadlineMs: 2_000, providerTimeoutMs: options.providerTimeoutMs ?? 30_000 },
+      timings: { ...timingsOf(options), providerTimeoutMs: options.providerTimeoutMs ?? 30_000 },
       kind,
       nowMs: monotonicMs,
       wallClockMs: Date.now,
@@ -117,7 +176,8 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     writeFileSync(`${FILES}/kubeconfig`, leases.kubeconfig);
     const stage = new NamespaceStage(options, leases, hcloud, watcher);
     await Promise.all(stage.nodes.map((node) => stage.startService(node)));
-    stage.#client = startClient(stage.attempts, options.clientIntervalMs);
+    stage.#clientProcesses.push(startClient(stage.attempts, options.clientIntervalMs));
+    if (options.withIpv6 === true) stage.#clientProcesses.push(startClient(stage.attempts6, CLIENT6_INTERVAL_MS, FLOATING_IP6));
     return stage;
   }
 
@@ -131,6 +191,51 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
 
   get samples(): number {
     return this.watcher.samples;
+  }
+
+  /** What each client has tried so far. */
+  get clients(): readonly (readonly Attempt[])[] {
+    return this.#options.withIpv6 === true ? [this.attempts, this.attempts6] : [this.attempts];
+  }
+
+  /** How many frames in the name of the addresses were heard. */
+  get framesHeard(): number {
+    return this.#wire?.count ?? 0;
+  }
+
+  /** The shortest time from a frame of one node to the next one of another; Infinity while there was none. */
+  get shortestSilenceMs(): number {
+    return this.#judge.shortestSilenceMs;
+  }
+
+  /** What the tables of the agents' packet filters are called. */
+  get fenceTable(): string {
+    return fenceTable({ namespace: this.leases.namespace, name: LEASE_NAME });
+  }
+
+  /**
+   * The most nodes that had the address at once since this was asked last: bound where it is routed, on the wire where it is
+   * not.
+   */
+  takeMostAtOnce(): number {
+    const bound = this.watcher.takeMostAtOnce();
+    return this.#wire === null ? bound : this.#judge.takeMostAtOnce();
+  }
+
+  /** Judges what was heard on the wire until now. Returns whether the Lease API has said in time who held it. */
+  async judgeWire(): Promise<boolean> {
+    this.#judged = this.#judged.then(async () => await this.#judgeHeard());
+    return await within(this.#judged, CAUGHT_UP_MS);
+  }
+
+  async #judgeHeard(): Promise<void> {
+    this.#listen();
+    const heard = this.#heard;
+    this.#heard = [];
+    this.#isJudging = true;
+    if (heard.length > 0) await this.leases.caughtUp();
+    this.#isJudging = false;
+    if (!this.#isClosed) for (const finding of this.#judge.judge(heard, this.watcher.terms)) this.watcher.report(finding);
   }
 
   agent(node: string): AgentProcess | undefined {
@@ -217,29 +322,56 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   }
 
   owner(): string | null {
-    if (this.topology === 'l2') return this.boundOn()[0] ?? null;
+    if (this.#wire !== null) return this.#wire.speaker;
     const server = this.hcloud.ownerOf(FLOATING_IP);
     return PLACES.find((place) => place.server === server)?.name ?? null;
   }
 
-  boundOn(): string[] {
-    return this.nodes.filter((node) => this.#boundOn(node).length > 0);
+  /** The nodes that have one of the addresses bound, or this one. */
+  boundOn(text?: string): string[] {
+    return this.nodes.filter((node) => this.#boundOn(node, text).length > 0);
   }
 
   async role(node: string): Promise<string | null> {
+    const status = await this.status(node);
+    return status === '' ? null : (JSON.parse(status) as { role: string }).role;
+  }
+
+  /** What an agent says at /status, or '' when it does not answer. */
+  async status(node: string): Promise<string> {
     try {
       const response = await fetch(`http://${placeOf(node).ip}:${PORTS.first}/status`, { signal: AbortSignal.timeout(1_000) });
-      return ((await response.json()) as { role: string }).role;
+      return await response.text();
     } catch {
-      return null;
+      return '';
     }
+  }
+
+  /** Starts a client that opens one connection and only listens; resolves when that stands. */
+  async startListener(): Promise<Listener> {
+    const child = this.#spawnClient('listener.ts', [FLOATING_IP]);
+    const ended = new Promise<ListenerMessage & { is: 'ended' }>((resolve) => {
+      child.on('message', (message: ListenerMessage) => {
+        if (message.is === 'ended') resolve(message);
+      });
+    });
+    await new Promise((resolve) => child.once('message', resolve));
+    return {
+      ended: async () => {
+        const end = await Promise.race([ended, pause(LISTENER_MS, { atMs: Number.POSITIVE_INFINITY, how: 'not at all' }, { ref: false })]);
+        child.kill('SIGKILL');
+        return end;
+      },
+    };
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearInterval(this.#sampler);
-    this.#client?.kill('SIGKILL');
+    clearInterval(this.#judging);
+    this.#wire?.close();
+    for (const client of this.#clientProcesses) client.kill('SIGKILL');
     for (const agent of [...this.#agents.values(), ...this.#others]) if (agent.isRunning) agent.signal('SIGKILL');
     this.#services.close();
     for (const socket of this.#sockets.values()) socket.close();
@@ -249,7 +381,14 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
 
   #look(): void {
     this.lookedAtMs.push(monotonicMs());
+    this.#listen();
     this.watcher.onSample(this.#sample());
+  }
+
+  #listen(): void {
+    if (this.#wire === null) return;
+    this.#heard.push(...this.#wire.heard());
+    if (this.#wire.lost > 0) this.watcher.report({ what: 'frames of the wire were lost before they were read' });
   }
 
   #sample(): Sample {
@@ -270,12 +409,14 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     return api === 'provider' ? this.#isolated : this.#deaf;
   }
 
-  /** The address on one node, if it is there. */
-  #boundOn(node: string): Bound[] {
+  /** The addresses on one node that are there. */
+  #boundOn(node: string, text?: string): Bound[] {
     if (this.#isClosed) return [];
     const rows = this.#sockets.get(node)?.dump(RTM_GETADDR, Buffer.alloc(8)).map(decodeAddress) ?? [];
-    const row = rows.find((each) => each !== null && addressText(each.bytes) === FLOATING_IP) ?? null;
-    return row === null ? [] : [{ node, remainingMs: row.validS * 1_000 }];
+    const texts = text === undefined ? this.#addresses.map((address) => address.text) : [text];
+    return rows.flatMap((row) =>
+      row !== null && texts.includes(addressText(row.bytes)) ? [{ node, remainingMs: row.validS * 1_000 }] : [],
+    );
   }
 
   #spawnAgent(node: string, which: keyof typeof PORTS): AgentProcess {
@@ -297,7 +438,8 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
       NODE_NAME: node,
       KUBECONFIG: `${FILES}/kubeconfig`,
       LEASE_NAMESPACE: this.leases.namespace,
-      ADDRESSES: FLOATING_IP,
+      LEASE_NAME,
+      ADDRESSES: this.#addresses.map(({ text }) => text).join(),
       ...provider,
       PROBES: 'http://127.0.0.1/',
       ...(this.#options.providerTimeoutMs === undefined ? {} : { PROVIDER_TIMEOUT: `${this.#options.providerTimeoutMs}ms` }),
@@ -305,9 +447,43 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     };
   }
 
+  #spawnClient(file: string, args: readonly string[]): ChildProcess {
+    const script = fileURLToPath(new URL(`./${file}`, import.meta.url));
+    const client = spawnIn('client', [process.execPath, script, ...args], { env: {}, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#clientProcesses.push(client);
+    return client;
+  }
+
   #runningAgent(node: string): AgentProcess {
     const agent = this.#agents.get(node);
     if (agent?.isRunning !== true) throw new Error(`no agent runs on ${node}`);
     return agent;
   }
+}
+
+/** What the agents' environment says of the Lease, and their defaults where it is silent. */
+function timingsOf({ env = {} }: LabOptions): Pick<Timings, 'leaseDurationMs' | 'renewDeadlineMs'> {
+  return {
+    leaseDurationMs: durationMs(env['LEASE_DURATION'] ?? SCHEMA.LEASE_DURATION.default),
+    renewDeadlineMs: durationMs(env['RENEW_DEADLINE'] ?? SCHEMA.RENEW_DEADLINE.default),
+  };
+}
+
+function durationMs(text: string | null): number {
+  const parsed = duration.parse(text ?? '');
+  if (parsed === null || !('value' in parsed)) throw new Error(`${String(text)} is no duration`);
+  return parsed.value;
+}
+
+function addressesOf({ withIpv6 }: LabOptions): Address[] {
+  return [FLOATING_IP, ...(withIpv6 === true ? [FLOATING_IP6] : [])].flatMap((text) => parseAddress(text) ?? []);
+}
+
+/** Whether something comes to its end in time. */
+async function within(work: Promise<void>, ms: number): Promise<boolean> {
+  const end = new AbortController();
+  const isLate = pause(ms, false, { signal: end.signal }).catch(() => false);
+  const isDone = await Promise.race([work.then(() => true), isLate]);
+  end.abort();
+  return isDone;
 }

@@ -2,18 +2,19 @@
  * The cables of the lab: three nodes on one bridge, a client, and the paths from each node to the two APIs.
  *
  * Guarantees: this process's own network namespace is the router, where the APIs are served, each at an address of its own,
- * so that a node can be cut off one and not the other. `routed`: the client sits behind the router, and who gets the
- * traffic for the floating IP is the router's choice. `l2`: the client sits on the nodes' bridge and asks by ARP.
+ * so that a node can be cut off one and not the other. `routed`: the client sits behind the router, and who gets the traffic
+ * for the floating IP is the router's choice. `l2`: the client sits on the nodes' bridge, asks by ARP and neighbour
+ * discovery, and believes what it has learned for as long as its kernel does.
  */
 import { writeFileSync } from 'node:fs';
+import { SystemError } from '../../agent/link/libc.ts';
+import { NetlinkSocket, openDatagrams } from '../../agent/link/netlink-socket.ts';
+import { BATCH, deleteTable, getTable } from '../../agent/link/nftables.ts';
 import { inNamespace } from '../../test/support/inside-namespace.ts';
 import { ip } from '../../test/support/namespaces.ts';
 import { FLOATING_IP } from './stage.ts';
 
 export type Topology = 'routed' | 'l2';
-
-/** What a client on the nodes' segment does with an answer to its ARP request: forget it soon, or believe it as clients do. */
-export type ClientKind = 'forgetful' | 'ordinary';
 
 export interface NodePlace {
   readonly name: string;
@@ -32,6 +33,8 @@ export const PLACES: readonly NodePlace[] = ['a', 'b', 'c'].map((letter, index) 
 }));
 
 const ROUTER_IP = '10.77.0.1';
+export const STRANGER_MAC = '02:00:00:00:77:66';
+const IPV6_PREFIX = '2001:db8:77::';
 /** Where the APIs are served, by what each is of. */
 export const API_IPS = { kubernetes: '10.78.0.1', provider: '10.78.0.2' } as const;
 export type Api = keyof typeof API_IPS;
@@ -40,17 +43,6 @@ export type Api = keyof typeof API_IPS;
 const LOCAL_PREFERENCE = 100;
 const CUT_PREFERENCE = 50;
 
-/**
- * A forgetful client asks anew who has the address every 0.1 s, and believes no old answer meanwhile. Real clients remember
- * for half a minute unless they are told; telling them is not built yet.
- */
-const FORGETFUL_CLIENT: Readonly<Record<string, number>> = {
-  base_reachable_time_ms: 100,
-  delay_first_probe_time: 0,
-  ucast_solicit: 0,
-  retrans_time_ms: 50,
-};
-
 export function placeOf(node: string): NodePlace {
   const place = PLACES.find(({ name }) => name === node);
   if (place === undefined) throw new Error(`there is no ${node}`);
@@ -58,7 +50,7 @@ export function placeOf(node: string): NodePlace {
 }
 
 /** Makes every namespace and cable. */
-export function buildNetwork(topology: Topology, client: ClientKind = 'forgetful'): void {
+export function buildNetwork(topology: Topology): void {
   ip(`rule add pref ${LOCAL_PREFERENCE} lookup local`);
   ip('rule del pref 0');
   for (const address of Object.values(API_IPS)) ip(`addr add ${address}/32 dev lo`);
@@ -72,7 +64,7 @@ export function buildNetwork(topology: Topology, client: ClientKind = 'forgetful
     ip(`-n ${place.name} route add default via ${ROUTER_IP}`);
   }
   if (topology === 'routed') connectClientBehindRouter();
-  else connectClientToBridge(client);
+  else connectClientToBridge();
   writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
 }
 
@@ -103,14 +95,58 @@ function connectClientBehindRouter(): void {
   ip('-n client route add default via 192.0.2.1');
 }
 
-function connectClientToBridge(client: ClientKind): void {
+function connectClientToBridge(): void {
   connect('client', 'to-client', '10.77.0.100/24');
   ip('link set to-client master br0');
   ip(`-n client route add ${FLOATING_IP}/32 dev eth0`);
-  if (client === 'ordinary') return;
-  inNamespace('client', () => {
-    for (const [name, value] of Object.entries(FORGETFUL_CLIENT)) writeFileSync(`/proc/sys/net/ipv4/neigh/eth0/${name}`, String(value));
-  });
+}
+
+/** Gives the nodes and a client on their segment an IPv6 address each, beside the other one. */
+export function addIpv6(): void {
+  for (const [namespace, host] of [...PLACES.map(({ name }, index) => [name, 11 + index] as const), ['client', 100] as const])
+    ip(`-n ${namespace} addr add ${IPV6_PREFIX}${host}/64 dev eth0 nodad`);
+}
+
+/** A machine of somebody else's on the nodes' segment, which has the floating IP and tells everybody so once. */
+export function addStranger(): void {
+  connect('stranger', 'to-stranger', '10.77.0.200/24');
+  ip('link set to-stranger master br0');
+  ip(`-n stranger addr add ${FLOATING_IP}/32 dev eth0`);
+  inNamespace('stranger', () => writeFileSync('/proc/sys/net/ipv4/conf/eth0/arp_notify', '1'));
+  // With that the kernel announces its addresses whenever the hardware address changes.
+  ip(`-n stranger link set eth0 address ${STRANGER_MAC}`);
+}
+
+export function removeStranger(): void {
+  ip('link del to-stranger');
+  ip('netns del stranger');
+}
+
+/** Removes every table of our packet filter on a node, as `nft flush ruleset` does. */
+export function flushPacketFilter(node: string, table: string): void {
+  const socket = inNamespace(node, () => new NetlinkSocket(openDatagrams('netfilter'), 'netfilter'));
+  try {
+    const deletions = (['arp', 'inet'] as const).map((family) => deleteTable(family, table));
+    socket.transact(BATCH.begin, deletions, BATCH.end);
+  } finally {
+    socket.close();
+  }
+}
+
+/** Whether all tables of our packet filter stand on a node. */
+export function hasPacketFilter(node: string, table: string): boolean {
+  const socket = inNamespace(node, () => new NetlinkSocket(openDatagrams('netfilter'), 'netfilter'));
+  try {
+    return (['arp', 'inet'] as const).every((family) => {
+      const { type, body } = getTable(family, table);
+      return socket.get(type, body).length > 0;
+    });
+  } catch (error) {
+    if (error instanceof SystemError && error.code === 'ENOENT') return false;
+    throw error;
+  } finally {
+    socket.close();
+  }
 }
 
 /** What the provider's routers do: traffic for the floating IP goes to one server. */
@@ -152,9 +188,14 @@ export function plugIn(node: string): void {
   ip(`link set ${placeOf(node).port} up`);
 }
 
-/** Takes a node's interface down and up again. The kernel forgets the default route, so it is set again, as at boot. */
+/**
+ * Takes a node's interface down and up again. What the kernel forgets, a route and the node's own IPv6 address, is set
+ * again, as at boot.
+ */
 export function restartInterface(node: string): void {
+  const ipv6 = /inet6 (2001:\S+\/64)/.exec(ip(`-n ${node} addr show dev eth0`))?.[1];
   ip(`-n ${node} link set eth0 down`);
   ip(`-n ${node} link set eth0 up`);
   ip(`-n ${node} route replace default via ${ROUTER_IP}`);
+  if (ipv6 !== undefined) ip(`-n ${node} addr add ${ipv6} dev eth0 nodad`);
 }

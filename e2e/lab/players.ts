@@ -12,9 +12,9 @@ import { FLOATING_IP } from './stage.ts';
 const CLIENT_INTERVAL_MS = 20;
 
 /** Starts the client, which puts every attempt into `attempts` once it is known how it ended. */
-export function startClient(attempts: Attempt[], intervalMs = CLIENT_INTERVAL_MS): ChildProcess {
+export function startClient(attempts: Attempt[], intervalMs = CLIENT_INTERVAL_MS, address = FLOATING_IP): ChildProcess {
   const script = fileURLToPath(new URL('./client.ts', import.meta.url));
-  const command = [process.execPath, script, FLOATING_IP, String(intervalMs)];
+  const command = [process.execPath, script, address, String(intervalMs)];
   const client = spawnIn('client', command, { env: {}, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   client.on('message', (attempt: Attempt) => attempts.push(attempt));
   return client;

@@ -4,6 +4,8 @@
 import type { Attempt } from './client.ts';
 
 export const FLOATING_IP = '203.0.113.10';
+/** What moves together with it, where both families are played. */
+export const FLOATING_IP6 = '2001:db8:77::10';
 
 export interface Stage {
   readonly nodes: readonly string[];
@@ -27,7 +29,7 @@ export interface Stage {
 
   /** The node that the Lease names. */
   holder(): string | null;
-  /** The node that the provider routes the address to. */
+  /** The node that the provider routes the address to; on a shared segment the one that spoke for it last. */
   owner(): string | null;
   /** The nodes that have the address bound. */
   boundOn(): readonly string[];
@@ -37,10 +39,15 @@ export interface Stage {
 }
 
 /** The node that answered the latest attempt of a client whose end is known; null when none did. */
-export function servedBy({ attempts }: Stage): string | null {
+export function servedBy({ attempts }: Pick<Stage, 'attempts'>): string | null {
+  return latestOf(attempts).by;
+}
+
+/** The youngest attempt of a client whose end is known. */
+export function latestOf(attempts: readonly Attempt[]): Attempt {
   // That an attempt got no answer is known late, so the youngest of the last ones to be known is looked for.
   const recent = attempts.slice(-50);
-  return recent.reduce<Attempt>((latest, attempt) => (attempt.atMs >= latest.atMs ? attempt : latest), { atMs: 0, by: null }).by;
+  return recent.reduce<Attempt>((latest, attempt) => (attempt.atMs >= latest.atMs ? attempt : latest), { atMs: 0, by: null });
 }
 
 /** Whether one node holds the Lease, is routed to, is the only one to have the address bound, and answers. */

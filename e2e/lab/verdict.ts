@@ -1,14 +1,13 @@
 /**
  * What came of a fault, in numbers and in words for people.
  */
-import type { Expectation } from './faults.ts';
-import type { Topology } from './network.ts';
+import type { Arrangement, Expectation } from './faults.ts';
 
 /** One time that a fault was tried. */
 export interface Trial {
   /** How long clients were without an answer in all; Infinity when they still are. */
   readonly outageMs: number;
-  /** The most nodes that had the address at once. */
+  /** The most nodes that had the address at once; on L2 those that spoke for it on the wire. */
   readonly nodes: number;
   readonly from: string;
   readonly to: string;
@@ -21,7 +20,7 @@ export interface Trial {
 
 export interface Result {
   readonly fault: string;
-  readonly topology: Topology;
+  readonly arrangement: Arrangement;
   readonly expected: Expectation;
   readonly trials: readonly Trial[];
   /** Why it was not tried. */
@@ -38,12 +37,14 @@ export function inSeconds(ms: number): string {
 
 /** The results as the Markdown table of the README. */
 export function tableOf(results: readonly Result[]): string {
+  const isRouted = results.every(({ arrangement }) => arrangement === 'routed');
+  const nodesHead = isRouted ? 'nodes with the address at once' : 'nodes that answered at once';
   const rows = results.map(({ fault, expected, trials, skipped }) => {
     if (skipped !== null) return [fault, 'not tried', '', '', expected.atTheEnd];
     const nodes = Math.max(...trials.map((trial) => trial.nodes));
     return [fault, measured(trials.map(({ outageMs }) => outageMs)), `≤ ${inSeconds(expected.outageMs)}`, String(nodes), expected.atTheEnd];
   });
-  const head = ['fault', 'clients without an answer', 'allowed', 'nodes with the address at once', 'held at the end by'];
+  const head = ['fault', 'clients without an answer', 'allowed', nodesHead, 'held at the end by'];
   return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }
 

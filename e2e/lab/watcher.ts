@@ -1,26 +1,28 @@
 /**
  * Watches what must never be, whatever is done to the agents.
  *
- * Finds every write to the provider that was accepted from a node outside its tenure; where nobody arbitrates, two nodes that
- * have the address at once; and every address that is bound, or will be by its kernel lifetime, for longer after its node's
- * tenure than a linger or a lifetime may last. Tenures are those that the Lease API tells of, so it knows nothing from the
- * agents themselves.
+ * Finds every write to the provider that was accepted from a node outside its tenure, and every address that is bound, or
+ * will be by its kernel lifetime, for longer after its node's tenure than a linger or a lifetime may last; where nobody
+ * arbitrates, also one that is still bound when its node has released the Lease. Tenures are those that the Lease API tells
+ * of, so it knows nothing from the agents themselves. Where nobody arbitrates, an address may be bound behind a closed
+ * fence: who answers for it is judged on the wire (wire-judge.ts).
  *
- * A real API tells of a Lease after it was stored. So whatever looks wrong is judged again once everything has been told that
- * was stored before; what is still wrong then, is. A write that came before its writer's own term by less than that, or
+ * A real API tells of a Lease after it was stored. So whatever looks wrong is judged again once everything has been told
+ * that was stored before; what is still wrong then, is. A write that came before its writer's own term by less than that, or
  * after a tenure by less than the slack, is not found.
  *
  * A tenure is counted from the time that the renewal itself bears, because it may be told seconds later when the API server
- * stands still. That takes agents whose wall clock is the watcher's; where none is given, a tenure told late is judged too long.
- * A node counts as holding over only while its agent runs, the provider names it or cannot be asked by it, and it cannot yet
- * have read that the Lease names somebody else. Whether a new process on it has any right to go on with what the one before it
- * held over is not looked at.
+ * stands still. That takes agents whose wall clock is the watcher's; where none is given, a tenure told late is judged too
+ * long. A node counts as holding over only while its agent runs, the provider names it or cannot be asked by it, and it
+ * cannot yet have read that the Lease names somebody else. Whether a new process on it has any right to go on with what the
+ * one before it held over is not looked at.
  */
 import { ANNOTATIONS } from '../../agent/kube/lease-codec.ts';
 import { nodeOfIdentity } from '../../agent/contender/lease.ts';
-import { LIFETIME_LATENESS_MS, LIFETIME_MARGIN_MS } from '../../agent/contender/settings.ts';
+import { FENCED_LIFETIME_MARGIN_MS, LIFETIME_LATENESS_MS, LIFETIME_MARGIN_MS } from '../../agent/contender/settings.ts';
 import { holderOf } from './leases.ts';
 import type { SeenLease } from './leases.ts';
+import type { Finding, Term } from './wire-judge.ts';
 
 export interface Timings {
   readonly leaseDurationMs: number;
@@ -38,7 +40,7 @@ export interface WatcherOptions {
   readonly caughtUp?: () => Promise<void>;
 }
 
-/** The address on one node. */
+/** One of the addresses on one node. */
 export interface Bound {
   readonly node: string;
   /** What the kernel still gives it; Infinity if it would stay. */
@@ -60,14 +62,14 @@ export interface Sample {
   readonly isAtOnce: boolean;
 }
 
-interface Tenure {
-  readonly node: string;
+interface Tenure extends Term {
+  readonly uid: string | undefined;
   readonly identity: string;
   readonly transitions: number;
   renewTime: string;
-  renewedAtMs: number;
-  /** When its holder was seen to have released, or another agent to have taken over. */
+  readonly renewedAtMs: number[];
   endedAtMs: number | null;
+  isReleased: boolean;
 }
 
 /** What travels between an agent and the stand-ins takes no longer than this. */
@@ -105,19 +107,23 @@ export class Watcher {
     if (lease === null || identity === '') {
       // Deleted or emptied by others, it still leaves its holder the rest of the tenure.
       const isReleased = lease?.metadata.annotations?.[ANNOTATIONS.released]?.includes(last?.identity ?? '') === true;
-      if (isReleased && last !== undefined) last.endedAtMs ??= nowMs;
+      if (isReleased && last?.endedAtMs === null) Object.assign(last, { endedAtMs: nowMs, isReleased });
       return;
     }
     // Somebody who is none of ours has no tenure, and ends nobody's.
     if (nodeOfIdentity(identity) === identity) return;
+    const { uid } = lease.metadata;
     const { renewTime = '', leaseTransitions: transitions = 0 } = lease.spec;
     const renewedAtMs = this.#writtenAtMs(renewTime, nowMs);
-    if (last?.identity === identity && last.transitions === transitions) {
-      if (last.renewTime !== renewTime) Object.assign(last, { renewTime, renewedAtMs });
+    if (last?.identity === identity && last.transitions === transitions && last.uid === uid) {
+      if (last.renewTime === renewTime) return;
+      last.renewTime = renewTime;
+      last.renewedAtMs.push(renewedAtMs);
       return;
     }
     if (last !== undefined) last.endedAtMs ??= nowMs;
-    this.#tenures.push({ node: nodeOfIdentity(identity), identity, transitions, renewTime, renewedAtMs, endedAtMs: null });
+    const node = nodeOfIdentity(identity);
+    this.#tenures.push({ uid, node, identity, transitions, renewTime, renewedAtMs: [renewedAtMs], endedAtMs: null, isReleased: false });
   }
 
   #noteNamed(node: string | null, nowMs: number): void {
@@ -131,6 +137,11 @@ export class Watcher {
     const { wallClockMs } = this.#options;
     const ageMs = wallClockMs === undefined ? 0 : wallClockMs() - Date.parse(renewTime);
     return toldAtMs - Math.max(0, ageMs || 0);
+  }
+
+  /** Every term so far, in their order. */
+  get terms(): readonly Term[] {
+    return this.#tenures;
   }
 
   /** Takes in a write that the provider has just accepted. */
@@ -149,10 +160,8 @@ export class Watcher {
     this.samples += 1;
     const atMs = this.#options.nowMs();
     const { bound, isAtOnce } = sample;
-    this.#mostAtOnce = Math.max(this.#mostAtOnce, isAtOnce ? bound.length : Math.min(1, bound.length));
-    if (this.#options.kind === 'l2' && isAtOnce && bound.length > 1) {
-      this.#report({ what: `${bound.map(({ node }) => node).join(' and ')} have the address at once` });
-    }
+    const nodes = new Set(bound.map(({ node }) => node)).size;
+    this.#mostAtOnce = Math.max(this.#mostAtOnce, isAtOnce ? nodes : Math.min(1, nodes));
     for (const node of sample.deaf) if (this.#unnamedSinceMs.has(node)) this.#unnamedSinceMs.set(node, atMs);
     for (const { node, remainingMs } of bound) {
       if (this.#mayHoldOver(node, sample, atMs)) this.#heldOverUntilMs.set(node, atMs);
@@ -176,14 +185,13 @@ export class Watcher {
   #boundTooLong(node: string, atMs: number, remainingMs: number): Finding | null {
     const { timings, kind } = this.#options;
     const heldUntilMs = this.#heldUntilMs(node);
+    const last = this.#tenures.findLast((each) => each.node === node);
+    if (kind === 'l2' && last?.isReleased === true) return { what: `the address is bound on ${node}, which has released the Lease` };
     if (heldUntilMs === null) return { what: `the address is bound on ${node}, which has never held the Lease` };
     const boundMs = atMs + remainingMs - Math.min(atMs, Math.max(heldUntilMs, this.#heldOverUntilMs.get(node) ?? 0));
-    // Routed, a lifetime is never shorter than what a linger takes, and the kernel may be late to end it. On L2 it ends, however
-    // late the kernel is, before another node may start.
-    const longestMs =
-      kind === 'routed'
-        ? timings.leaseDurationMs + timings.providerTimeoutMs + LIFETIME_MARGIN_MS + LIFETIME_LATENESS_MS
-        : timings.leaseDurationMs - timings.renewDeadlineMs + SLACK_MS;
+    // Routed, a lifetime is never shorter than what a linger takes. On L2 it only tidies up behind the fence.
+    const marginMs = kind === 'routed' ? timings.providerTimeoutMs + LIFETIME_MARGIN_MS : FENCED_LIFETIME_MARGIN_MS;
+    const longestMs = timings.leaseDurationMs + marginMs + LIFETIME_LATENESS_MS;
     return boundMs > longestMs
       ? { what: `the address is bound on ${node} for longer than ${longestMs}ms after its tenure`, ms: boundMs }
       : null;
@@ -193,7 +201,7 @@ export class Watcher {
   #heldUntilMs(node: string): number | null {
     const tenure = this.#tenures.findLast((each) => each.node === node);
     if (tenure === undefined) return null;
-    return Math.min(tenure.endedAtMs ?? Number.POSITIVE_INFINITY, tenure.renewedAtMs + this.#options.timings.renewDeadlineMs);
+    return Math.min(tenure.endedAtMs ?? Number.POSITIVE_INFINITY, (tenure.renewedAtMs.at(-1) ?? 0) + this.#options.timings.renewDeadlineMs);
   }
 
   /** Reports what is wrong, and still is when nothing is behind any more. */
@@ -201,25 +209,20 @@ export class Watcher {
     const finding = look();
     if (finding === null || this.#reported.has(finding.what)) return;
     const { caughtUp } = this.#options;
-    if (caughtUp === undefined) return this.#report(finding);
+    if (caughtUp === undefined) return this.report(finding);
     if (this.#doubted.has(finding.what)) return;
     this.#doubted.add(finding.what);
     void caughtUp().then(() => {
       this.#doubted.delete(finding.what);
       const still = look();
-      if (still !== null) this.#report(still);
+      if (still !== null) this.report(still);
     });
   }
 
   /** Notes each thing once, with the measure of its first time. */
-  #report({ what, ms }: Finding): void {
+  report({ what, ms }: Finding): void {
     if (this.#reported.has(what)) return;
     this.#reported.add(what);
     this.violations.push(ms === undefined ? what : `${what}: ${Math.round(ms)}ms`);
   }
-}
-
-interface Finding {
-  readonly what: string;
-  readonly ms?: number;
 }
