@@ -76,7 +76,7 @@ export const SCHEMA = {
   LEASE_DURATION: setting({
     format: duration,
     default: '3s',
-    doc: 'How long a candidate waits for a sign of life of the holder before it takes over. With `PROVIDER=l2` on a kernel without nf_tables at least 2909ms.',
+    doc: 'How long a candidate waits for a sign of life of the holder before it takes over. With `PROVIDER=l2` on a kernel that cannot keep the packet filter at least 2909ms.',
   }),
   RENEW_DEADLINE: setting({
     format: duration,
@@ -106,12 +106,12 @@ export const SCHEMA = {
     default: '30s',
     doc:
       'How long one claim may take in all before another node may try. Also how long a node goes on serving after it has stepped down, and part of how ' +
-      "long the kernel keeps the address if the agent dies. The pod's `terminationGracePeriodSeconds` must be 15 s more.",
+      "long the kernel keeps the address if the agent dies. The pod's `terminationGracePeriodSeconds` must be 15 s more. Without effect with `PROVIDER=l2`.",
   }),
   VERIFY_INTERVAL: setting({
     format: durationFrom('5s'),
     default: '30s',
-    doc: 'How often a holder reads back where the provider routes the addresses.',
+    doc: 'How often a holder reads back where the provider routes the addresses. Without effect with `PROVIDER=l2`.',
   }),
   HCLOUD_TOKEN: setting({
     format: token,
@@ -162,7 +162,7 @@ export const SCHEMA = {
     defaultDoc: '`hold`; with `PROVIDER=l2` always `release`',
     doc:
       'What a holder does whose renewals fail because the Kubernetes API does not answer as it should: `hold` keeps the addresses bound until the ' +
-      'provider says that it routes them elsewhere, or another agent is seen to hold the Lease; `release` takes them off after `PROVIDER_TIMEOUT`.',
+      'provider says that it routes them elsewhere, or another agent is seen to hold the Lease; `release` takes them off after `PROVIDER_TIMEOUT`, and with `PROVIDER=l2` at once.',
   }),
   LOG_LEVEL: setting({ format: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal'), default: 'info', doc: 'How much is logged.' }),
   LOG_FORMAT: setting({ format: oneOf('json', 'pretty'), default: 'json', doc: '`json` for machines, `pretty` for people.' }),

@@ -580,6 +580,8 @@ export const WEAKENINGS: readonly Weakening[] = [
         find: 'if (!this.#isAnythingBound()) fence?.remove();',
         replace: 'fence?.remove();',
       },
+      // It would be taken off beforehand.
+      { file: `${CONTENDER}departure.ts`, find: '  takeOffLeftovers(turn);\n', replace: '' },
     ],
     kind: 'l2',
     faults: ['api outage', 'crash and instant restart', 'stop'],
