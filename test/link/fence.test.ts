@@ -23,13 +23,13 @@ let ear: Ear;
 let fence: Fence;
 let notices: string[];
 
-function fenceOn(machine: Machine, table = TABLE): Fence {
+function fenceOn(machine: Machine, table = TABLE, nowMs = boottimeMs): Fence {
   return machine.inside(
     () =>
       new Fence(new NetlinkSocket(openDatagrams('netfilter'), 'netfilter'), {
         table,
         addresses: BOTH.map(addressOf),
-        clock: { nowMs: boottimeMs },
+        clock: { nowMs },
         onNotice: (_, message) => notices.push(message),
       }),
   );
@@ -243,6 +243,66 @@ describe('the fence', needsNamespaces(), () => {
     bind(node);
     open(IP);
     assert.equal(fence.open(IP, boottimeMs() + 5), false);
+    assert.equal(await ear.whoHas(IP), null);
+  });
+
+  describe('of a process that is held up between its clock and the kernel’s', () => {
+    /** How much later each look at the clock is than the one before it, beyond the time that passes. */
+    let heldUpMs: number[];
+
+    beforeEach(() => {
+      fence.release();
+      heldUpMs = [];
+      let laterMs = 0;
+      fence = fenceOn(node, TABLE, () => boottimeMs() + (laterMs += heldUpMs.shift() ?? 0));
+      fence.stand(ON_ETH0);
+      bind(node);
+    });
+
+    test('is opened all the same, by what the clock says afterwards', async () => {
+      const untilMs = boottimeMs() + 1_000;
+      // The first try looks before and after it, and then the second try looks again.
+      heldUpMs = [0, 700];
+      assert.ok(fence.open(IP, untilMs));
+      assert.notEqual(await ear.whoHas(IP, 100), null);
+      await eventually('it closes', async () => (await ear.whoHas(IP, 20)) === null);
+      assert.ok(boottimeMs() < untilMs, 'it closed by the later clock');
+    });
+
+    test('is closed when that happens again and again', async () => {
+      heldUpMs = [0, 15, 0, 15, 0, 15];
+      assert.equal(fence.open(IP, boottimeMs() + LONG_MS), false);
+      assert.equal(await ear.whoHas(IP), null);
+    });
+
+    test('is closed again when it is put back and that happens again and again', async () => {
+      open(IP);
+      fence.stand({ ...ON_ETH0, [SIX]: { ...ETH0, name: 'eth1' } });
+      assert.notEqual(await ear.whoHas(IP, 2_000), null);
+      heldUpMs = [0, 15, 0, 15, 0, 15];
+      fence.stand(ON_ETH0);
+      assert.equal(await ear.whoHas(IP), null);
+    });
+  });
+
+  test('never opens for ever, however little time is left', async () => {
+    fence.stand(ON_ETH0);
+    bind(node);
+    for (let leftMs = 0; leftMs < 45; leftMs += 1) fence.open(IP, boottimeMs() + leftMs);
+    await eventually('it is closed', async () => (await ear.whoHas(IP, 20)) === null, 2_000);
+  });
+
+  test('is put back although a change of its own came after the one of somebody else', async () => {
+    fence.stand(ON_ETH0);
+    bind(node);
+    open(IP);
+    const other = fenceOn(node);
+    other.stand(ON_ETH0);
+    other.remove();
+    other.release();
+    fence.close(IP);
+    fence.stand(ON_ETH0);
+    assert.equal(notices.filter((notice) => notice.includes('it is put back')).length, 1);
     assert.equal(await ear.whoHas(IP), null);
   });
 
