@@ -7,10 +7,10 @@
  * agent goes on without proof, known to later ones by the name that it took.
  * Covers one network namespace of one machine; what lives in another has interfaces of its own.
  */
-import { createHash } from 'node:crypto';
 import { asError, sleep } from './clock.ts';
 import type { Clock } from './clock.ts';
 import type { Residence } from './contender/input.ts';
+import { nameAfterLease } from './lease-name.ts';
 import { NAME_LENGTH_MAX } from './link/abstract-socket.ts';
 import type { ProcessNames } from './link/abstract-socket.ts';
 import type { UnixPeer } from './link/libc.ts';
@@ -43,10 +43,8 @@ interface Attempt {
 }
 
 /** The names that agents for a Lease take. Readable in `ss -xl`, unless the Lease's own name is too long for that. */
-export function residenceNames({ namespace, name }: { readonly namespace: string; readonly name: string }): string[] {
-  const readable = `leasehold/${namespace}/${name}`;
-  const isTooLong = readable.length + 2 > NAME_LENGTH_MAX;
-  const base = isTooLong ? `leasehold/${createHash('sha256').update(readable).digest('hex')}` : readable;
+export function residenceNames(lease: Parameters<typeof nameAfterLease>[0]): string[] {
+  const base = nameAfterLease(lease, NAME_LENGTH_MAX - '/0'.length);
   return Array.from({ length: NAMES }, (_, index) => `${base}/${index}`);
 }
 

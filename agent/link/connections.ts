@@ -36,15 +36,15 @@ export class Connections {
     this.#socket = socket;
   }
 
-  /** Ends them, and returns how many there were. Throws SystemError, EOPNOTSUPP where this kernel cannot. */
-  reset({ family, bytes }: Address): number {
+  /** Ends them. Throws SystemError, EOPNOTSUPP where this kernel cannot end any. */
+  reset({ family, bytes }: Address): void {
     const address = Buffer.from(bytes);
     // A server that listens to both families has its IPv4 connections as IPv6 ones with a mapped address.
     const families = family === 4 ? [AF_INET, AF_INET6] : [AF_INET6];
+    const condition = encodeAttribute(INET_DIAG_REQ_BYTECODE, sourceIs(family === 4 ? AF_INET : AF_INET6, address));
     let count = 0;
     let refusal: SystemError | null = null;
     for (const socketFamily of families) {
-      const condition = encodeAttribute(INET_DIAG_REQ_BYTECODE, sourceIs(family === 4 ? AF_INET : AF_INET6, address));
       const found = this.#socket.dump(
         SOCK_DIAG_BY_FAMILY,
         Buffer.concat([request(socketFamily, Buffer.alloc(SOCKET_ID_LENGTH)), condition]),
@@ -62,7 +62,6 @@ export class Connections {
       }
     }
     if (count === 0 && refusal !== null) throw refusal;
-    return count;
   }
 
   close(): void {

@@ -172,11 +172,10 @@ export class Fence {
 
   /** Closes what an earlier process has left open. No other process may use these tables any more. */
   sweep(): void {
-    if (this.#built !== null) return;
-    const { table } = this.#options;
-    if (TABLE_FAMILIES.some((family) => this.#table(family) !== null)) this.#rebuild({});
-    else return;
-    this.#options.onNotice('info', `closed the packet filter ${table} that an earlier agent has left behind`);
+    if (this.#built !== null || TABLE_FAMILIES.every((family) => this.#table(family) === null)) return;
+    this.#rebuild({});
+    const { table, onNotice } = this.#options;
+    onNotice('info', `closed the packet filter ${table} that an earlier agent has left behind`);
   }
 
   /** Removes what this process has built. No address may be bound any more. */

@@ -9,7 +9,7 @@ import type { Address } from '../address.ts';
 import type { AnnounceOutcome, BindOutcome, LinkView, UnbindOutcome } from '../contender/input.ts';
 import type { Link, SegmentPort } from '../ports.ts';
 import type { Connections } from './connections.ts';
-import type { Fence, FencedInterface } from './fence.ts';
+import type { Fence } from './fence.ts';
 import type { KernelLink } from './kernel-link.ts';
 import { SystemError } from './libc.ts';
 import type { LinkRow } from './rtnetlink.ts';
@@ -54,14 +54,13 @@ export class L2Link implements Link, SegmentPort {
   }
 
   look(): LinkView {
-    const { kernel, addresses } = this.#parts;
-    const view = kernel.look();
+    const view = this.#parts.kernel.look();
     try {
-      const links = new Map(addresses.map(({ text }) => [text, kernel.interfaceOf(text)]));
+      const links = this.#links();
       this.#listen(links);
       const rivals = Object.fromEntries(this.#rivals);
       this.#rivals.clear();
-      const plugged = Object.fromEntries([...links].flatMap(([text, link]) => (link === null ? [] : [[text, pluggedText(link)]])));
+      const plugged = Object.fromEntries([...links].map(([text, link]) => [text, pluggedText(link)]));
       return { ...view, problem: view.problem ?? this.#segmentProblem(links), plugged, rivals };
     } catch (error) {
       return { ...view, problem: view.problem ?? `the segment cannot be listened to: ${messageOf(error)}` };
@@ -72,7 +71,7 @@ export class L2Link implements Link, SegmentPort {
     const { kernel, fence } = this.#parts;
     if (fence === null || openUntilMs === null) return kernel.bind(text, lifetimeMs);
     try {
-      fence.stand(this.#interfaces());
+      fence.stand(Object.fromEntries(this.#links()));
       const outcome = kernel.bindUnlessEnough(text, lifetimeMs, lifetimeMs - STALE_LIFETIME_MS);
       if (outcome.is === 'bound' && fence.open(text, openUntilMs)) return outcome;
       // Nobody knows what a bind that has failed has left behind, and what is not open has no business to be there.
@@ -101,14 +100,14 @@ export class L2Link implements Link, SegmentPort {
   }
 
   probe(text: string): void {
-    const { kernel, segment } = this.#parts;
     try {
+      const links = this.#links();
       // Of the other addresses nothing may be lost: what is heard of them is shown by the next look.
-      this.#listen(new Map(this.#parts.addresses.map((each) => [each.text, kernel.interfaceOf(each.text)])));
+      this.#listen(links);
       this.#rivals.delete(text);
       const address = this.#addresses.get(text);
-      const link = kernel.interfaceOf(text);
-      if (address !== undefined && link !== null) segment.ask(address, link);
+      const link = links.get(text);
+      if (address !== undefined && link !== undefined) this.#parts.segment.ask(address, link);
     } catch (error) {
       // An interface that carries nothing is seen by the look that follows.
       if (!(error instanceof SystemError)) throw error;
@@ -155,14 +154,18 @@ export class L2Link implements Link, SegmentPort {
     return this.#parts.addresses.some(({ text }) => (addresses[text]?.is ?? 'ours') === 'ours');
   }
 
-  /** The interface of each address, as far as there is one. */
-  #interfaces(): Record<string, FencedInterface> {
-    const found = this.#parts.addresses.map(({ text }) => [text, this.#parts.kernel.interfaceOf(text)] as const);
-    return Object.fromEntries(found.filter((each): each is [string, LinkRow] => each[1] !== null));
+  /** The interface of each address, as it is now; none for an address that has none. */
+  #links(): Map<string, LinkRow> {
+    const links = new Map<string, LinkRow>();
+    for (const { text } of this.#parts.addresses) {
+      const link = this.#parts.kernel.interfaceOf(text);
+      if (link !== null) links.set(text, link);
+    }
+    return links;
   }
 
   /** Notes who else has said that an address is theirs, on the address's own interface. */
-  #listen(links: ReadonlyMap<string, LinkRow | null>): void {
+  #listen(links: ReadonlyMap<string, LinkRow>): void {
     const { segment, kernel, addresses } = this.#parts;
     const heard = segment.heard();
     if (heard.length === 0) return;
@@ -175,8 +178,8 @@ export class L2Link implements Link, SegmentPort {
   }
 
   /** Why announcing on these interfaces would reach nobody, or null. */
-  #segmentProblem(links: ReadonlyMap<string, LinkRow | null>): string | null {
-    const { kernel, addresses, readSysctl } = this.#parts;
+  #segmentProblem(links: ReadonlyMap<string, LinkRow>): string | null {
+    const { kernel, addresses } = this.#parts;
     for (const { text, family } of addresses) {
       if (kernel.hasCopyOn(text, IPVS_INTERFACE)) {
         return (
@@ -184,8 +187,8 @@ export class L2Link implements Link, SegmentPort {
           'loadBalancerIP, or run kube-proxy in another mode'
         );
       }
-      const link = links.get(text) ?? null;
-      if (link === null) continue;
+      const link = links.get(text);
+      if (link === undefined) continue;
       if (!link.hasArp) {
         return `on ${link.name} nobody is asked by ARP (it is no Ethernet interface, or ARP is off): name another one in INTERFACE, because nobody could be told who has ${text}`;
       }
@@ -194,12 +197,18 @@ export class L2Link implements Link, SegmentPort {
       if (link.mac.startsWith(HETZNER_PRIVATE_MAC)) {
         return `${link.name} belongs to a private network of Hetzner Cloud, which is routed and hears no announcement: ${text} cannot be moved there with PROVIDER=l2`;
       }
-      const ignored = Math.max(...['all', link.name].map((name) => Number(readSysctl(`net/ipv4/conf/${name}/arp_ignore`) ?? 0)));
-      if (family === 4 && SILENT_ARP_IGNORE.includes(ignored)) {
+      const ignored = family === 4 ? this.#arpIgnore(link.name) : 0;
+      if (SILENT_ARP_IGNORE.includes(ignored)) {
         return `net.ipv4.conf.${link.name}.arp_ignore or that of "all" is ${ignored}, so the kernel would answer nobody who asks for ${text}: set it to 0 or 1`;
       }
     }
     return null;
+  }
+
+  /** The setting that holds for an interface: the higher of its own and the one for all. */
+  #arpIgnore(interfaceName: string): number {
+    const { readSysctl } = this.#parts;
+    return Math.max(...['all', interfaceName].map((name) => Number(readSysctl(`net/ipv4/conf/${name}/arp_ignore`) ?? 0)));
   }
 
   #resetConnections(text: string): void {

@@ -25,10 +25,15 @@ const SO_RCVTIMEO = 20;
 const SO_ATTACH_FILTER = 26;
 const SOL_NETLINK = 270;
 const NETLINK_GET_STRICT_CHK = 12;
+const SOCKADDR_LL_LENGTH = 20;
+/** Only overheard: its receiver is somebody else. */
+const PACKET_OTHERHOST = 3;
 const CLOCK_BOOTTIME = 7;
 const RECEIVE_TIMEOUT_US = 100_000;
 const POLLOUT = 4;
 const WRITE_PATIENCE_MS = 100;
+/** So many frames to others are passed over in one go. */
+const OVERHEARD_MAX = 1_000;
 
 const libc = koffi.load('libc.so.6');
 const socket = libc.func('int socket(int, int, int)') as (domain: number, type: number, protocol: number) => number;
@@ -178,13 +183,6 @@ export function receiveFrame(fd: number, into: Buffer): { readonly length: numbe
   }
   return null;
 }
-
-/** So many frames to others are passed over in one go. */
-const OVERHEARD_MAX = 1_000;
-
-const SOCKADDR_LL_LENGTH = 20;
-/** Only overheard: its receiver is somebody else. */
-const PACKET_OTHERHOST = 3;
 
 function frameAddress({ interfaceIndex, protocol, mac }: FrameAddress): Buffer {
   const address = Buffer.alloc(SOCKADDR_LL_LENGTH);

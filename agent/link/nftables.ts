@@ -4,7 +4,7 @@
  *
  * Guarantees: nothing is decided here. Numbers in attributes are big-endian, as nf_tables wants them.
  */
-import { decodeAttributes, encodeAttribute, NLM_F_CREATE } from './netlink.ts';
+import { decodeAttributes, encodeAttribute, NLM_F_APPEND, NLM_F_CREATE } from './netlink.ts';
 import type { Message } from './netlink.ts';
 import type { Request } from './netlink-socket.ts';
 
@@ -43,6 +43,8 @@ const META_KEYS = { iifname: 6, oifname: 7, nfproto: 15 } as const;
 const PAYLOAD_BASES = { link: 0, network: 1 } as const;
 const NFT_FIB_RESULT_ADDRTYPE = 3;
 const NFTA_FIB_F_DADDR = 2;
+const NFT_LOOKUP_F_INV = 1;
+const RTN_LOCAL = 2;
 
 /** One step of a rule, as encoded expressions; a rule ends where a step does not hold. */
 export type Step = readonly Buffer[];
@@ -108,8 +110,6 @@ export function newDropRule(family: TableFamily, table: string, chain: Hook, ste
     nested(4, [...steps.flat(), drop]),
   ]);
 }
-/** From <linux/netlink.h>: behind the rules that are there. */
-const NLM_F_APPEND = 0x800;
 
 /** Bytes of a packet, by their place in a header. */
 export interface Field {
@@ -127,27 +127,22 @@ export function fieldIs(field: Field, value: Buffer, isNot = false): Step {
 export function fieldNotIn(field: Field, set: string): Step {
   return [loadField(field), expression('lookup', [name(1, set), be32(2, REGISTER), be32(5, NFT_LOOKUP_F_INV)])];
 }
-const NFT_LOOKUP_F_INV = 1;
 
 /** Holds where something about the packet is a value. */
 export function metaIs(key: keyof typeof META_KEYS, value: Buffer): Step {
   return [expression('meta', [be32(1, REGISTER), be32(2, META_KEYS[key])]), compare(value, false)];
 }
 
-/** Holds where the packet goes to an address of this machine (RTN_LOCAL, 2). */
+/** Holds where the packet goes to an address of this machine. */
 export function isForThisMachine(): Step {
   const local = Buffer.alloc(4);
   local.writeUInt32LE(RTN_LOCAL);
   const load = expression('fib', [be32(1, REGISTER), be32(2, NFT_FIB_RESULT_ADDRTYPE), be32(3, NFTA_FIB_F_DADDR)]);
   return [load, compare(local, false)];
 }
-const RTN_LOCAL = 2;
 
 /** Asks for the number of the last transaction of anybody in this namespace. */
-export const GET_GENERATION: { readonly type: number; readonly body: Buffer } = {
-  type: typeOf(NFT_MSG_GETGEN),
-  body: header(FAMILIES.any, 0),
-};
+export const GET_GENERATION: Request = { type: typeOf(NFT_MSG_GETGEN), flags: 0, body: header(FAMILIES.any, 0) };
 
 /** Reads the answer to that, or null. */
 export function generationOf({ body }: Message): number | null {
@@ -156,9 +151,8 @@ export function generationOf({ body }: Message): number | null {
 }
 
 /** Asks for a table. */
-export function getTable(family: TableFamily, table: string): { readonly type: number; readonly body: Buffer } {
-  const { type, body } = request(NFT_MSG_GETTABLE, 0, family, [name(1, table)]);
-  return { type, body };
+export function getTable(family: TableFamily, table: string): Request {
+  return request(NFT_MSG_GETTABLE, 0, family, [name(1, table)]);
 }
 
 /** Whether a table, as an answer shows it, has been put to sleep (NFT_TABLE_F_DORMANT). */
@@ -168,9 +162,8 @@ export function isDormant({ body }: Message): boolean {
 }
 
 /** Asks for all rules of a table. */
-export function listRules(family: TableFamily, table: string): { readonly type: number; readonly body: Buffer } {
-  const { type, body } = request(NFT_MSG_GETRULE, 0, family, [name(1, table)]);
-  return { type, body };
+export function listRules(family: TableFamily, table: string): Request {
+  return request(NFT_MSG_GETRULE, 0, family, [name(1, table)]);
 }
 
 /** Whether a message is a rule of a table. */

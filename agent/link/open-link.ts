@@ -3,10 +3,10 @@
  *
  * Guarantees: what this kernel or this process cannot do is found out here, before anything is touched.
  */
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Address } from '../address.ts';
 import type { Clock } from '../clock.ts';
+import { nameAfterLease } from '../lease-name.ts';
 import type { Link } from '../ports.ts';
 import { Connections } from './connections.ts';
 import { Fence } from './fence.ts';
@@ -17,8 +17,8 @@ import { SystemError } from './libc.ts';
 import type { NetlinkProtocol } from './libc.ts';
 import { NetlinkSocket, openDatagrams } from './netlink-socket.ts';
 import type { Datagrams } from './netlink-socket.ts';
-import type { Frames } from './segment.ts';
 import { openFrames, Segment } from './segment.ts';
+import type { Frames } from './segment.ts';
 
 export interface OpenLinkOptions {
   /** Whether the addresses are on a shared segment, or a provider routes them. */
@@ -104,7 +104,5 @@ const TABLE_NAME_LENGTH_MAX = 240;
 /** What the tables of one Lease are called: a name that `nft` takes without quotes. */
 export function fenceTable({ namespace, name }: OpenLinkOptions['lease']): string {
   // No name in Kubernetes has an underscore, so no two Leases share a table.
-  const readable = `leasehold/${namespace}/${name}`.replaceAll('-', '_');
-  if (readable.length <= TABLE_NAME_LENGTH_MAX) return readable;
-  return `leasehold/${createHash('sha256').update(readable).digest('hex')}`;
+  return nameAfterLease({ namespace: namespace.replaceAll('-', '_'), name: name.replaceAll('-', '_') }, TABLE_NAME_LENGTH_MAX);
 }

@@ -6,19 +6,15 @@
  * and a hardware address that nobody has, so that no client learns from the answers.
  * It sees nothing between two requests, and nothing of a node that is cut off.
  */
-import koffi from 'koffi';
 import { closeSocket, receive, sendTo, SystemError } from '../../agent/link/libc.ts';
 import { inNamespace } from '../../test/support/inside-namespace.ts';
 import { monotonicMs } from '../../test/support/monotonic.ts';
 import { ip } from '../../test/support/namespaces.ts';
 import { PLACES } from './network.ts';
+import { openRawSocket } from './raw-socket.ts';
 import { FLOATING_IP } from './stage.ts';
 
-// Values from <linux/socket.h>, <linux/if_packet.h>, <linux/if_ether.h> and <linux/if_arp.h>.
-const AF_PACKET = 17;
-const SOCK_RAW = 3;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
+// Values from <linux/if_ether.h> and <linux/if_arp.h>.
 const ETH_P_ARP = 0x0806;
 const ETH_P_IP = 0x0800;
 const ETHERNET = 1;
@@ -33,10 +29,6 @@ const CALLER_MAC = '020000007799';
 /** The last bytes of the addresses that ask: each request comes from the next one, by which its answers are known. */
 const FIRST_CALLER = 101;
 const CALLERS = 150;
-
-const libc = koffi.load('libc.so.6');
-const socket = libc.func('int socket(int, int, int)') as (domain: number, type: number, protocol: number) => number;
-const bind = libc.func('int bind(int, const void *, uint32_t)') as (fd: number, address: Buffer, length: number) => number;
 
 /** One request. */
 export interface Roll {
@@ -56,7 +48,7 @@ export class RollCall {
   /** Begins to ask from the client's place on the segment. The network must stand. */
   constructor() {
     this.#nodes = new Map(PLACES.map(({ name }) => [interfaceOf(name).address.replaceAll(':', ''), name]));
-    this.#fd = openArpSocket('client');
+    this.#fd = inNamespace('client', () => openRawSocket(ETH_P_ARP, interfaceOf('client').ifindex));
     this.#timers = [setInterval(() => this.#ask(), CALL_MS), setInterval(() => this.#fetch(), FETCH_MS)];
   }
 
@@ -113,21 +105,6 @@ function request(caller: number): Buffer {
   bytesOf(`10.77.0.${caller}`).copy(frame, 28);
   bytesOf(FLOATING_IP).copy(frame, 38);
   return frame;
-}
-
-function openArpSocket(namespace: string): number {
-  const { ifindex } = interfaceOf(namespace);
-  const protocol = ((ETH_P_ARP & 0xff) << 8) | (ETH_P_ARP >> 8);
-  return inNamespace(namespace, () => {
-    const fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
-    // struct sockaddr_ll, packet(7).
-    const address = Buffer.alloc(20);
-    address.writeUInt16LE(AF_PACKET, 0);
-    address.writeUInt16BE(ETH_P_ARP, 2);
-    address.writeInt32LE(ifindex, 4);
-    if (fd < 0 || bind(fd, address, address.length) !== 0) throw new SystemError('packet socket', koffi.errno());
-    return fd;
-  });
 }
 
 function interfaceOf(namespace: string): { readonly ifindex: number; readonly address: string } {

@@ -8,15 +8,12 @@ import koffi from 'koffi';
 import type { Address } from '../../agent/address.ts';
 import { closeSocket, SystemError } from '../../agent/link/libc.ts';
 import { monotonicMs } from '../../test/support/monotonic.ts';
+import { openRawSocket } from './raw-socket.ts';
 import { FRAME_HEAD_LENGTH, speechIn } from './wire-frames.ts';
 import type { Speech } from './wire-frames.ts';
 import type { Spoken } from './wire-judge.ts';
 
 // Values from <linux/socket.h>, <linux/if_packet.h>, <linux/if_ether.h>, <linux/sockios.h> and <linux/time.h>.
-const AF_PACKET = 17;
-const SOCK_RAW = 3;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
 const ETH_P_ALL = 0x0003;
 const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
@@ -25,15 +22,12 @@ const PACKET_STATISTICS = 6;
 const PACKET_IGNORE_OUTGOING = 23;
 const SIOCGSTAMPNS = 0x8907;
 const CLOCK_REALTIME = 0;
-const SOCKADDR_LL_LENGTH = 20;
 /** Frames of many seconds in which nobody reads. */
 const BUFFER_BYTES = 32 * 1_024 * 1_024;
 /** More frames than come between two looks, so that one socket cannot keep the others waiting for ever. */
 const FRAMES_MAX = 50_000;
 
 const libc = koffi.load('libc.so.6');
-const socket = libc.func('int socket(int, int, int)') as (domain: number, type: number, protocol: number) => number;
-const bind = libc.func('int bind(int, const void *, uint32_t)') as (fd: number, address: Buffer, length: number) => number;
 const setsockopt = libc.func('int setsockopt(int, int, int, const void *, uint32_t)') as (
   fd: number,
   level: number,
@@ -141,25 +135,14 @@ export class Wire {
 }
 
 function openEar(interfaceName: string): number {
-  // Without a protocol nothing arrives before it is bound to its interface.
-  const fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) throw new SystemError('socket', koffi.errno());
-  const bytes = Buffer.alloc(4);
-  bytes.writeInt32LE(BUFFER_BYTES);
-  // Not allowed everywhere; what is lost for want of room is told.
-  setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, bytes, bytes.length);
-  bytes.writeInt32LE(1);
-  setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, bytes, bytes.length);
-  const address = Buffer.alloc(SOCKADDR_LL_LENGTH);
-  address.writeUInt16LE(AF_PACKET, 0);
-  address.writeUInt16BE(ETH_P_ALL, 2);
-  address.writeInt32LE(interfaceIndex(interfaceName), 4);
-  if (bind(fd, address, address.length) < 0) {
-    const error = new SystemError('bind', koffi.errno());
-    closeSocket(fd);
-    throw error;
-  }
-  return fd;
+  return openRawSocket(ETH_P_ALL, interfaceIndex(interfaceName), (fd) => {
+    const bytes = Buffer.alloc(4);
+    bytes.writeInt32LE(BUFFER_BYTES);
+    // Not allowed everywhere; what is lost for want of room is told.
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, bytes, bytes.length);
+    bytes.writeInt32LE(1);
+    setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, bytes, bytes.length);
+  });
 }
 
 /** How many frames a socket has lost since this was asked last. */

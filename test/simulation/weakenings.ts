@@ -553,7 +553,7 @@ export const WEAKENINGS: readonly Weakening[] = [
   {
     name: 'an address is bound before its packet filter stands',
     edits: [
-      { file: 'agent/link/l2-link.ts', find: '      fence.stand(this.#interfaces());\n', replace: '' },
+      { file: 'agent/link/l2-link.ts', find: '      fence.stand(Object.fromEntries(this.#links()));\n', replace: '' },
       {
         file: 'agent/link/l2-link.ts',
         find: "      if (outcome.is === 'bound' && fence.open(text, openUntilMs)) return outcome;\n",
