@@ -29,6 +29,7 @@ function the(objects: readonly KubeObject[], kind: string): KubeObject {
 }
 
 interface Container {
+  readonly ports: readonly { readonly name: string; readonly containerPort: number }[];
   readonly env: readonly { readonly name: string; readonly value?: string }[];
   readonly envFrom: readonly { readonly configMapRef: { readonly name: string } }[];
   readonly securityContext: Readonly<Record<string, unknown>>;
@@ -51,7 +52,7 @@ for (const { overlay, capabilities, endsWithinS } of OVERLAYS) {
       const rules = the(objects, 'Role')['rules'] as readonly { readonly resourceNames?: readonly string[] }[];
       assert.deepEqual(
         rules.map(({ resourceNames }) => resourceNames),
-        [[lease.metadata.name], undefined],
+        [[lease.metadata.name], undefined, undefined],
       );
     });
 
@@ -86,12 +87,14 @@ for (const { overlay, capabilities, endsWithinS } of OVERLAYS) {
     });
 
     test('asks for health where the agent listens', () => {
-      const [host, port] = (SCHEMA.LISTEN.default ?? '').split(':');
+      const [host, listens] = (SCHEMA.LISTEN.default ?? '').split(':');
+      const [{ name: port, containerPort } = { name: '', containerPort: 0 }] = container().ports;
+      assert.equal(containerPort, Number(listens));
       for (const [probe, path] of [
         ['livenessProbe', '/healthz'],
         ['readinessProbe', '/readyz'],
       ] as const) {
-        assert.deepEqual(container()[probe].httpGet, { host, port: Number(port), path });
+        assert.deepEqual(container()[probe].httpGet, { host, port, path });
       }
     });
 

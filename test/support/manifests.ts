@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadAll } from 'js-yaml';
 import type { Permissions } from './kube-api.ts';
+import { toolPath } from './tools.ts';
 
 const MANIFESTS = fileURLToPath(new URL('../../manifests', import.meta.url));
 
@@ -25,14 +26,19 @@ interface Rule {
 
 /** Why overlays cannot be rendered on this machine, or false when they can. */
 export function cannotRender(): string | false {
-  return spawnSync('kubectl', ['version', '--client']).error === undefined ? false : 'there is no kubectl';
+  return toolPath('kubectl') === null ? 'there is no kubectl' : false;
 }
 
 /** What `kubectl kustomize` makes of an overlay. Throws with what it said. */
 export function render(overlay: string): KubeObject[] {
-  const { status, stdout, stderr } = spawnSync('kubectl', ['kustomize', join(MANIFESTS, overlay)], { encoding: 'utf8' });
+  return loadAll(kubectl('kustomize', join(MANIFESTS, overlay))) as KubeObject[];
+}
+
+/** What a run of kubectl prints. Throws with what it said when it fails. */
+export function kubectl(...args: readonly string[]): string {
+  const { status, stdout, stderr } = spawnSync(toolPath('kubectl') ?? 'kubectl', args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(stderr);
-  return loadAll(stdout) as KubeObject[];
+  return stdout;
 }
 
 /** What the Role in the manifests allows. */
