@@ -8,6 +8,10 @@
 # KUBEBUILDER_ASSETS names a folder with both; then there is nothing to do. Otherwise they go to LEASEHOLD_ASSETS, by default
 # ~/.cache/leasehold: etcd out of Debian's package, and kube-apiserver built from Debian's own source package, which takes
 # about four minutes on two cores, 2.5 GB while it lasts, and root. It does this on Debian 12.
+#
+# That is Kubernetes 1.20.2, and there is no later one to build: since 1.31 Debian's source package holds kubectl alone, and
+# no other package of bookworm, trixie or sid holds the rest. What a later Kubernetes does is tried with KUBEBUILDER_ASSETS, as
+# setup-envtest fills it. The last line names the versions, so that a run says what it was held against.
 set -euo pipefail
 
 readonly assets=${LEASEHOLD_ASSETS:-${XDG_CACHE_HOME:-$HOME/.cache}/leasehold}
@@ -28,6 +32,11 @@ quietly() {
 
 # Whether a program of a folder starts.
 starts() { [ -x "$1/$2" ] && "$1/$2" --version >/dev/null 2>&1; }
+
+# What a folder holds, with the versions that the programs themselves name.
+describe() {
+  echo "$("$1/etcd" --version | sed -n 's/^etcd Version: /etcd /p') and $("$1/kube-apiserver" --version | sed 's/^Kubernetes v/kube-apiserver /') are in $1."
+}
 
 # apt with the sources of Debian, beside this machine's own settings and not in their place.
 apt_sources() {
@@ -75,7 +84,7 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
   for program in etcd kube-apiserver; do
     starts "$KUBEBUILDER_ASSETS" "$program" || give_up "KUBEBUILDER_ASSETS is $KUBEBUILDER_ASSETS, and no $program starts there."
   done
-  echo "etcd and kube-apiserver are in $KUBEBUILDER_ASSETS."
+  describe "$KUBEBUILDER_ASSETS"
   exit 0
 fi
 
@@ -91,4 +100,4 @@ if ! starts "$assets" etcd || ! starts "$assets" kube-apiserver; then
   if ! starts "$assets" kube-apiserver; then (build_kube_apiserver); fi
   echo "Done in $SECONDS s."
 fi
-echo "etcd and kube-apiserver are in $assets."
+describe "$assets"
