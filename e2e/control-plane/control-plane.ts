@@ -26,6 +26,8 @@ export interface ControlPlaneOptions {
   readonly folder: string;
   /** The address of this network namespace where the API is served. */
   readonly host?: string;
+  /** Leaves out what our manifests describe, as in a cluster where nothing is installed. */
+  readonly isEmpty?: boolean;
 }
 
 const READY_MS = 60_000;
@@ -63,7 +65,7 @@ export class ControlPlane {
 
   /** Starts both programs and resolves when the API is ready and holds what our manifests describe. */
   static async start(options: ControlPlaneOptions): Promise<ControlPlane> {
-    const { folder, assets, host = '127.0.0.1' } = options;
+    const { folder, assets, host = '127.0.0.1', isEmpty = false } = options;
     mkdirSync(folder, { recursive: true });
     const [apiPort = 0, etcdPort = 0, peerPort = 0] = await freePorts(host, 3);
     const etcdUrl = `http://127.0.0.1:${etcdPort}`;
@@ -111,8 +113,10 @@ export class ControlPlane {
     const plane = new ControlPlane(options, { ca: cert, url: `https://${host}:${apiPort}`, adminToken, flags, etcd });
     try {
       await plane.startApiserver();
-      await applyManifests(plane.admin);
-      plane.#token = await plane.#requestToken();
+      if (!isEmpty) {
+        await applyManifests(plane.admin);
+        plane.#token = await plane.#requestToken();
+      }
     } catch (error) {
       await plane.close();
       throw error;

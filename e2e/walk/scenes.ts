@@ -1,0 +1,34 @@
+/**
+ * Which document is read in which surroundings, and what must be so before and after it.
+ */
+import type { Topology } from '../lab/network.ts';
+import type { Cluster } from './cluster.ts';
+
+/** What a scene may see and do. */
+export interface Surroundings {
+  readonly cluster: Cluster;
+  readonly holder: () => Promise<string | null>;
+  /** Runs a script as a reader would. Throws when it fails. */
+  readonly run: (script: string) => Promise<string>;
+  /** Waits until every agent is ready, one holds the Lease, and clients are answered by it. */
+  readonly settled: () => Promise<void>;
+  readonly say: (text: string) => void;
+}
+
+export interface Scene {
+  readonly topology: Topology;
+  /** In the order in which they are read. The first one installs. */
+  readonly documents: readonly string[];
+  readonly before?: (document: string, surroundings: Surroundings) => Promise<void>;
+  readonly after?: (document: string, surroundings: Surroundings) => Promise<void>;
+}
+
+export const SCENES: readonly Scene[] = [
+  {
+    topology: 'routed',
+    documents: ['README.md', 'docs/troubleshooting.md', 'docs/security.md', 'docs/upgrade-and-removal.md'],
+    after: async (document, { settled }) => {
+      if (document !== 'docs/upgrade-and-removal.md') await settled();
+    },
+  },
+];
