@@ -12,20 +12,25 @@ import type { ContenderSettings } from './contender/settings.ts';
 import { KubeLeaseStore } from './kube/lease-store.ts';
 import { KubeLeaseWatch } from './kube/lease-watch.ts';
 import { readProviderId } from './kube/node.ts';
+import { observedKubeHttp } from './kube/observed-http.ts';
 import type { KubeHttp } from './kube/transport.ts';
 import type { Link, Provider } from './ports.ts';
 import type { Ask, ProbeQuestion } from './probe/probe.ts';
 import { Prober } from './probe/prober.ts';
+import type { Verdict } from './probe/prober.ts';
 import type { ResidenceReport } from './residence.ts';
 import { HcloudApi } from './provider/hcloud-api.ts';
-import { HcloudFloatingIp } from './provider/hcloud-floating-ip.ts';
+import { HCLOUD_OPERATIONS, HcloudFloatingIp } from './provider/hcloud-floating-ip.ts';
 import { HcloudServerId } from './provider/hcloud-server-id.ts';
 import type { ProviderHttp } from './provider/http.ts';
 import { L2 } from './provider/l2.ts';
+import { observedProviderHttp } from './provider/observed-http.ts';
 import { keepPrepared } from './provider/preparation.ts';
 import { Journal } from './report/journal.ts';
 import type { Log } from './report/log.ts';
 import { Metrics } from './report/metrics.ts';
+import type { MetricFacts } from './report/metrics.ts';
+import type { ProcessUsage } from './report/process-metrics.ts';
 import { Reachability } from './report/reachability.ts';
 import type { Answers } from './report/server.ts';
 import { statusDocument } from './report/status.ts';
@@ -54,6 +59,8 @@ export interface AgentWorld {
   /** Finds out whether another agent for this Lease lives on this node, and tells each change until the signal is aborted. */
   readonly establishResidence: (signal: AbortSignal, onReport: (report: ResidenceReport) => void) => Promise<void>;
   readonly log: Log;
+  /** What this process has used so far. Asked whenever somebody collects metrics. */
+  readonly usage: () => ProcessUsage;
   /** Called with what should never have been thrown. The agent does nothing more after it. */
   readonly onDefect: (error: Error) => void;
 }
@@ -70,13 +77,14 @@ const LOOP_SILENCE_MAX_MS = 10_000;
 
 /** Starts an agent. */
 export function startAgent(settings: Settings, world: AgentWorld): Agent {
-  const { clock, network, link, log } = world;
+  const { clock, link, log } = world;
   const { logger } = log;
   const ending = new AbortController();
   const reachability = new Reachability(clock);
   const journal = new Journal(logger, clock);
-  const metrics = new Metrics(settings.addresses.map(({ text }) => text));
-  const provider = reachability.noting(createProvider(settings, network, clock));
+  const metrics = new Metrics(metricFacts(settings, world.version), clock);
+  const network = observed(world.network, metrics, clock);
+  const provider = metrics.addresses.observing(reachability.noting(createProvider(settings, network, clock)));
   const store = new KubeLeaseStore(network.kube, settings.lease, world.identity, clock, (problem) => reachability.noteApi(problem));
   const watch = new KubeLeaseWatch(network.kube, settings.lease, clock, world.random, {
     onSight: (sight) => loop.post({ type: 'lease-seen', sight }),
@@ -87,18 +95,18 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     },
   });
   const loop: ContenderLoop = new ContenderLoop(contenderSettings(settings, world.identity, link.segment?.isFenced ?? false), {
-    clock,
-    lease: store,
+    clock: metrics.process.observing(clock),
+    lease: metrics.contender.observing(store, () => loop.contender),
     watch,
     link,
     provider,
-    report: (report) => {
+    report: (report, contender) => {
       journal.report(report);
-      metrics.report(report);
+      metrics.report(report, contender);
     },
     onDefect: world.onDefect,
   });
-  const prober = new Prober(settings.probes, network.ask, clock, (verdict) => {
+  const onVerdict = (verdict: Verdict): void => {
     const { healthy, reason } = verdict;
     const isNews = loop.contender.verdict?.healthy !== healthy;
     logger[!isNews ? 'debug' : healthy ? 'info' : 'warn'](
@@ -106,7 +114,8 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
       healthy ? `healthy: ${reason}` : `unhealthy: ${reason}`,
     );
     loop.post({ type: 'verdict', ...verdict });
-  });
+  };
+  const prober = new Prober(settings.probes, network.ask, clock, onVerdict, (answer) => metrics.probes.note(answer));
   const readinessProblems = (): readonly string[] => reachability.problems(loop.contender);
   const server = network.serve({
     livenessProblem: () => {
@@ -114,7 +123,19 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
       return silentMs > LOOP_SILENCE_MAX_MS ? `the loop has stood still for ${Math.round(silentMs)}ms` : null;
     },
     readinessProblems,
-    metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
+    metrics: async () => ({
+      contentType: metrics.contentType,
+      text: await metrics.text({
+        contender: loop.contender,
+        owners: reachability.owners,
+        probes: prober.status,
+        watchStands: reachability.watch.stands,
+        isProviderReady: reachability.providerProblem === null,
+        isReady: readinessProblems().length === 0,
+        droppedLogLines: log.dropped(),
+        usage: world.usage(),
+      }),
+    }),
     status: () =>
       statusDocument({
         version: world.version,
@@ -174,6 +195,29 @@ function contenderSettings(settings: Settings, identity: string, isFenced: boole
     verifyIntervalMs: settings.verifyIntervalMs,
     whenAllUnhealthy: settings.whenAllUnhealthy,
     onApiLoss: settings.onApiLoss,
+  };
+}
+
+function metricFacts({ provider, lease, nodeName, addresses, probes }: Settings, version: string): MetricFacts {
+  return {
+    version,
+    node: nodeName,
+    lease,
+    timings: { leaseDurationMs: lease.durationMs, renewDeadlineMs: lease.renewDeadlineMs, renewIntervalMs: lease.renewIntervalMs },
+    addresses: addresses.map(({ text }) => text),
+    isRouted: kindOf(provider.name) === 'routed',
+    provider: provider.name,
+    operations: provider.name === 'hcloud-floating-ip' ? HCLOUD_OPERATIONS : {},
+    probes: probes.map(({ name }) => name),
+  };
+}
+
+/** The same network, with every request counted that passes by. */
+function observed(network: Network, { requests }: Metrics, clock: Clock): Network {
+  return {
+    ...network,
+    kube: observedKubeHttp(network.kube, clock, (exchange) => requests.kubernetes(exchange)),
+    provider: observedProviderHttp(network.provider, clock, (exchange) => requests.provider(exchange)),
   };
 }
 

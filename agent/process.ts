@@ -7,7 +7,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { constants, hostname } from 'node:os';
 import packageJson from '../package.json' with { type: 'json' };
 import { startAgent } from './assemble.ts';
@@ -28,6 +28,7 @@ import { createProviderHttp } from './provider/http.ts';
 import { createLog } from './report/log.ts';
 import { establishResidence, residenceNames } from './residence.ts';
 import type { Log } from './report/log.ts';
+import type { ProcessUsage } from './report/process-metrics.ts';
 import { StatusServer } from './report/server.ts';
 import { systemClock } from './runtime/clock.ts';
 
@@ -37,6 +38,9 @@ const LAST_WORDS_S = 1;
 const EXIT = { done: 0, defect: 1, unable: 77, settings: 78, signal: 128 } as const;
 
 const { version } = packageJson;
+
+/** Seconds since 1970. Looked at once, so that a clock that is set does not start the process anew. */
+const STARTED_AT_S = Date.now() / 1_000 - process.uptime();
 
 /** Opens what carries the addresses. Throws LinkUnusable where that cannot work. */
 export type OpenLink = (settings: Settings, clock: Clock, onNotice: (level: 'info' | 'warn', message: string) => void) => Link;
@@ -85,6 +89,7 @@ export function runProcess({ openLink, processNames }: { readonly openLink: Open
     link,
     establishResidence: (signal, onReport) => establishResidence(names, { names: processNames, clock, uid }, signal, onReport),
     log,
+    usage: processUsage,
     onDefect,
   });
 
@@ -158,6 +163,19 @@ function makeIdentity(node: string): string {
   const namespace = readlinkSync('/proc/self/ns/net');
   const here = createHash('sha256').update(`${bootId} ${namespace}`).digest('hex').slice(0, 8);
   return `${node}_${here}_${randomBytes(4).toString('hex')}`;
+}
+
+/** A few cheap calls: it is asked at each collection of metrics. */
+function processUsage(): ProcessUsage {
+  const { user, system } = process.cpuUsage();
+  const { rss, heapUsed } = process.memoryUsage();
+  return {
+    cpuSeconds: (user + system) / 1_000_000,
+    residentBytes: rss,
+    heapUsedBytes: heapUsed,
+    openFileDescriptors: readdirSync('/proc/self/fd').length,
+    startedAtSeconds: STARTED_AT_S,
+  };
 }
 
 /** Says why and ends, even if nobody reads it: then without these words, at the latest when the alarm rings. */

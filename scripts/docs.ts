@@ -1,32 +1,64 @@
 /**
- * Writes the settings table of the README from the schema, or with `--check` says whether it is current.
+ * Writes what is made and not written: tables in the documentation, the alerts as the Prometheus operator reads them, the
+ * dashboard. With `--check` it says instead whether all of it is current.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { settingsTable } from '../agent/config/documentation.ts';
+import { metricsTable } from '../agent/report/documentation.ts';
+import { dashboard } from './dashboard.ts';
+import { prometheusRule } from './prometheus-rule.ts';
 
-const README = fileURLToPath(new URL('../README.md', import.meta.url));
-const BEGIN = '<!-- settings: made by npm run docs -->';
-const END = '<!-- end of settings -->';
+/** What is made: a file, and what it should be, given what it is now. */
+interface Made {
+  readonly path: string;
+  readonly current: (now: string) => string;
+}
+
+export const MADE: readonly Made[] = [
+  { path: 'README.md', current: (now) => withCurrentTable(now) },
+  { path: 'docs/metrics.md', current: (now) => withPart(now, 'docs/metrics.md', 'metrics', metricsTable()) },
+  { path: 'manifests/monitoring/alerts.yaml', current: () => prometheusRule(read('manifests/monitoring/rules.yaml')) },
+  { path: 'manifests/monitoring/dashboard.json', current: () => `${JSON.stringify(dashboard(), null, 2)}\n` },
+];
 
 /** The README with the table as the schema gives it. Throws where the place for it is missing. */
 export function withCurrentTable(readme: string): string {
-  const [before, rest] = readme.split(BEGIN);
-  const after = rest?.split(END)[1];
-  if (before === undefined || after === undefined) throw new Error(`README.md has no place for the settings: ${BEGIN} … ${END}`);
-  return `${before}${BEGIN}\n${settingsTable()}\n${END}${after}`;
+  return withPart(readme, 'README.md', 'settings', settingsTable());
+}
+
+/** A page with one part of it as it should be. Throws where the place for it is missing. */
+function withPart(page: string, path: string, part: string, made: string): string {
+  const begin = `<!-- ${part}: made by npm run docs -->`;
+  const end = `<!-- end of ${part} -->`;
+  const [before, rest] = page.split(begin);
+  const after = rest?.split(end)[1];
+  if (before === undefined || after === undefined) throw new Error(`${path} has no place for the ${part}: ${begin} … ${end}`);
+  return `${before}${begin}\n${made}\n${end}${after}`;
+}
+
+/** A file of the repository. */
+export function read(path: string): string {
+  return readFileSync(pathOf(path), 'utf8');
+}
+
+function pathOf(path: string): string {
+  return fileURLToPath(new URL(`../${path}`, import.meta.url));
 }
 
 if (import.meta.main) {
-  const readme = readFileSync(README, 'utf8');
-  const current = withCurrentTable(readme);
-  if (readme === current) {
-    console.log('The settings table in README.md is current.');
-  } else if (process.argv.includes('--check')) {
-    console.error('The settings table in README.md is not current: run npm run docs.');
-    process.exit(1);
-  } else {
-    writeFileSync(README, current);
-    console.log('The settings table in README.md was written.');
+  const isCheck = process.argv.includes('--check');
+  for (const { path, current } of MADE) {
+    const now = read(path);
+    const made = current(now);
+    if (now === made) {
+      console.log(`${path} is current.`);
+    } else if (isCheck) {
+      console.error(`${path} is not current: run npm run docs.`);
+      process.exitCode = 1;
+    } else {
+      writeFileSync(pathOf(path), made);
+      console.log(`${path} was written.`);
+    }
   }
 }

@@ -4,7 +4,7 @@
  * Guarantees: a Lease that is held is never written by a candidate, except to ask a holder that wants relief (rule 9);
  * one that seems to have run out is read again before it is taken, so that a silent watch costs a read and not a write.
  */
-import type { Incident } from './command.ts';
+import type { Cause, Incident } from './command.ts';
 import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
 import { freedomOf, isPredecessor, markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
 import type { Freedom, LeaseSight, Observation } from './lease.ts';
@@ -137,7 +137,7 @@ function acquire(turn: Turn, sight: LeaseSight, lostRaces: number): void {
     turn.draft.ownTerms = [term];
     turn.draft.life = { is: 'acquiring', term, lostRaces };
     turn.request({ type: 'create', transitions: 1, durationMs }, notAfterMs);
-    turn.reason = 'there is no Lease: creating it';
+    turn.because('vacancy', 'there is no Lease: creating it');
     return;
   }
   const transitions = sight.transitions + 1;
@@ -149,15 +149,16 @@ function acquire(turn: Turn, sight: LeaseSight, lostRaces: number): void {
   const marks = { duration: { term, durationMs }, released: null, relief: null, ask: null };
   const basis = { uid: sight.uid, resourceVersion: sight.resourceVersion };
   turn.request({ type: 'acquire', basis, transitions, durationMs, marks }, notAfterMs);
-  turn.reason = reasonToAcquire(sight, settings.identity, isAlone(turn.draft));
+  turn.because(...whyToAcquire(sight, settings.identity, isAlone(turn.draft)));
 }
 
-function reasonToAcquire(sight: LeaseSight & object, identity: string, isAlone: boolean): string {
-  if (sight.holder === identity) return 'the Lease still names this agent, whose tenure had ended';
-  if (isPredecessor(sight.holder, identity) && isAlone) return 'the agent that held the Lease on this node has died: taking its place';
-  if (sight.holder !== '') return `${nodeOfIdentity(sight.holder)} has not renewed the Lease for its whole duration`;
-  if (sight.marks.released !== null) return `${nodeOfIdentity(sight.marks.released.holder)} released the Lease`;
-  return 'nobody holds the Lease';
+function whyToAcquire(sight: LeaseSight & object, identity: string, isAlone: boolean): [Cause, reason: string] {
+  if (sight.holder === identity) return ['restart', 'the Lease still names this agent, whose tenure had ended'];
+  if (isPredecessor(sight.holder, identity) && isAlone)
+    return ['restart', 'the agent that held the Lease on this node has died: taking its place'];
+  if (sight.holder !== '') return ['holder-silent', `${nodeOfIdentity(sight.holder)} has not renewed the Lease for its whole duration`];
+  if (sight.marks.released !== null) return ['holder-released', `${nodeOfIdentity(sight.marks.released.holder)} released the Lease`];
+  return ['vacancy', 'nobody holds the Lease'];
 }
 
 function readLease(turn: Turn, life: Standby): void {
@@ -190,11 +191,11 @@ export function onCandidateRead(turn: Turn, life: Standby, sentAtMs: number, out
   const lostRaces = isNews ? 0 : life.lostRaces;
   const readAtMs = isOvertaken(before, outcome.sight, sentAtMs) ? turn.nowMs : null;
   turn.draft.life = { ...life, readAtMs, notBeforeMs, failures: 0, lostRaces, uncertain: null };
-  if (ownTermIn(outcome.sight, turn.draft) === null) endHoldover(turn, holdersName(outcome.sight));
+  if (ownTermIn(outcome.sight, turn.draft) === null) endHoldover(turn, ...whoHolds(outcome.sight));
   // This read was made because time had run out for a holder (others are due at `readAtMs`). If it shows that the
   // holder lives after all, the watch, which should have shown it, has fallen silent.
   if (life.readAtMs === null && isNews) turn.command({ type: 'restart-watch' });
-  if (before === null) turn.reason = 'read the Lease for the first time';
+  if (before === null) turn.because('first-sight', 'read the Lease for the first time');
 }
 
 /** Whether a watch has shown another term since a request was sent: which of the two is the later one only another read tells. */
@@ -214,9 +215,10 @@ function graceMs({ draft }: Turn, life: Standby, sight: LeaseSight): number {
   return isOthers && life.failures > 0 ? settings.renewDeadlineMs + settings.renewIntervalMs : 0;
 }
 
-function holdersName(sight: LeaseSight): string {
+function whoHolds(sight: LeaseSight): [Cause, reason: string] {
   const term = termOf(sight);
-  return term === null ? 'nobody holds the Lease any more' : `${nodeOfIdentity(term.holder)} holds the Lease now`;
+  if (term !== null) return ['other-holder', `${nodeOfIdentity(term.holder)} holds the Lease now`];
+  return [sight === 'absent' ? 'lease-deleted' : 'lease-changed', 'nobody holds the Lease any more'];
 }
 
 /** Takes in the answer to an ask: what the Lease says now is worth a read only if the answer does not tell. */
@@ -245,7 +247,8 @@ export function onNotAcquired(
   outcome: Exclude<WriteOutcome, { is: 'written' }>,
 ): void {
   if (outcome.is === 'conflict' || outcome.is === 'missing') {
-    turn.reason = outcome.is === 'conflict' ? 'another candidate was faster' : 'the Lease was deleted meanwhile';
+    if (outcome.is === 'conflict') turn.because('race-lost', 'another candidate was faster');
+    else turn.because('lease-deleted', 'the Lease was deleted meanwhile');
     const { observation } = turn.draft;
     // It could not be created because somebody had: should it be gone again, that is another vacancy.
     if (term.uid === '' && observation !== null) turn.draft.observation = { ...observation, sinceMs: turn.nowMs };
@@ -254,7 +257,7 @@ export function onNotAcquired(
     turn.draft.life = { ...standby(readAtMs, 'read'), lostRaces: lostRaces + 1 };
     return;
   }
-  turn.reason = outcome.message;
+  turn.because('api-trouble', outcome.message);
   const wasNotCarriedOut = outcome.is === 'unreachable' || outcome.is === 'refused' || outcome.is === 'throttled';
   // A server too slow to answer in time lets this agent take the Lease again and again, with nothing to show for it.
   const failures = Math.max(0, lostRaces - RACES_WITHOUT_PAUSE);

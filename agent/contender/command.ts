@@ -82,7 +82,66 @@ export type Command =
   | { readonly type: 'stop' };
 
 /** One word for what a contender is doing, for people. */
-export type Role = 'starting' | 'standby' | 'acquiring' | 'claiming' | 'serving' | 'holding-over' | 'stepping-down' | 'leaving' | 'stopped';
+export type Role = (typeof ROLES)[number];
+
+export const ROLES = [
+  'starting',
+  'standby',
+  'acquiring',
+  'claiming',
+  'serving',
+  'holding-over',
+  'stepping-down',
+  'leaving',
+  'stopped',
+] as const;
+
+/** Why a role has changed, as one of so many words, for whoever counts. The reason beside it says the same in a sentence. */
+export type Cause = (typeof CAUSES)[number];
+
+export const CAUSES = [
+  /** The Lease was seen for the first time. */
+  'first-sight',
+  /** Nobody held the Lease, and its last holder's word for it was missing. */
+  'vacancy',
+  /** The last holder had released the Lease. */
+  'holder-released',
+  /** The holder had given no sign of life for the whole duration. */
+  'holder-silent',
+  /** The Lease named this agent already, or an earlier one of this node that has ended. */
+  'restart',
+  /** Another candidate was faster. */
+  'race-lost',
+  /** The Lease names this agent now. */
+  'acquired',
+  /** Every address is bound and, where a provider decides, routed here. */
+  'ready-to-serve',
+  /** A request about the Lease brought no usable answer, or brought it too late. */
+  'api-trouble',
+  /** No renewal has succeeded in time. */
+  'tenure-ended',
+  'lease-deleted',
+  /** Somebody who is no candidate wrote to the Lease. */
+  'lease-changed',
+  /** The Lease is in another agent's hands. */
+  'other-holder',
+  /** The provider routes an address elsewhere. */
+  'owner-moved',
+  /** This node cannot serve: its probes, its interface, an address that cannot be bound. */
+  'unhealthy',
+  /** A first claim could not be made. */
+  'claim-failed',
+  /** A candidate asked for the Lease, and nothing was wrong here. */
+  'asked',
+  'shutdown',
+  /** The Lease was released, as intended. */
+  'released',
+  /** The Lease could not be released and is left to run out. */
+  'release-failed',
+  /** Nothing was left to do. */
+  'done',
+  'unstated',
+] as const;
 
 /** Something that people should be able to read about. */
 export type Report =
@@ -90,6 +149,7 @@ export type Report =
       readonly kind: 'transition';
       readonly from: Role;
       readonly to: Role;
+      readonly cause: Cause;
       readonly reason: string;
       readonly term: Term | null;
       /** How long the role that ended had lasted. */
@@ -104,32 +164,35 @@ export type Report =
       readonly rival?: string;
     };
 
-export type Incident =
-  | 'hindered'
-  | 'unhindered'
-  | 'vacant'
-  | 'lease-trouble'
-  | 'lease-trouble-over'
-  | 'relief-wanted'
-  | 'relief-withdrawn'
-  | 'unrelieved'
-  | 'asked-for-relief'
-  | 'bind-failed'
-  | 'bound-elsewhere'
-  | 'address-repaired'
-  | 'address-left-behind'
-  | 'conflict'
-  | 'announce-failed'
-  | 'stalled'
-  | 'holding-over'
-  | 'holdover-ended'
-  | 'set-aside'
-  | 'residence-disproved'
-  | 'linger-ended'
-  | 'linger-expired'
-  | 'claim-failed'
-  | 'claim-confirmed'
-  | 'owner-drifted'
-  | 'owner-unknown'
-  | 'owner-known'
-  | 'release-failed';
+export type Incident = (typeof INCIDENTS)[number];
+
+export const INCIDENTS = [
+  'hindered',
+  'unhindered',
+  'vacant',
+  'lease-trouble',
+  'lease-trouble-over',
+  'relief-wanted',
+  'relief-withdrawn',
+  'unrelieved',
+  'asked-for-relief',
+  'bind-failed',
+  'bound-elsewhere',
+  'address-repaired',
+  'address-left-behind',
+  'conflict',
+  'announce-failed',
+  'stalled',
+  'holding-over',
+  'holdover-ended',
+  'set-aside',
+  'residence-disproved',
+  'linger-ended',
+  'linger-expired',
+  'claim-failed',
+  'claim-confirmed',
+  'owner-drifted',
+  'owner-unknown',
+  'owner-known',
+  'release-failed',
+] as const;

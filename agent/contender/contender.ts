@@ -137,7 +137,7 @@ function onLeaseSeen(turn: Turn, input: Input & { type: 'lease-seen' }): void {
   const { draft, nowMs } = turn;
   if (draft.life.is === 'holding') return onHolderSaw(turn, draft.life.office, input.sight);
   if (draft.life.is !== 'standby') return;
-  if (draft.observation === null) turn.reason = 'saw the Lease for the first time';
+  if (draft.observation === null) turn.because('first-sight', 'saw the Lease for the first time');
   draft.observation = observe(draft.observation, input.sight, { atMs: nowMs, readSentAtMs: null });
   // What a watch shows may be old: a read decides whether another term has begun (rule 4).
   if (isHoldingOver(draft) && ownTermIn(input.sight, draft) === null) draft.life = { ...draft.life, readAtMs: nowMs };
@@ -168,16 +168,16 @@ function onShutdown(turn: Turn, reason: string): void {
     case 'standby': {
       // A term that was lost, or that may have been granted, still names this agent: others would wait for it.
       const term = ownTermIn(turn.draft.observation?.sight ?? 'absent', turn.draft) ?? life.uncertain;
-      if (term !== null) return leaveTerm(turn, term, reason, 'leaving');
-      turn.reason = reason;
+      if (term !== null) return leaveTerm(turn, term, 'shutdown', reason, 'leaving');
+      turn.because('shutdown', reason);
       turn.draft.life = { is: 'leaving' };
       return;
     }
     case 'acquiring':
       // The write under way may yet make this agent the holder, so it leaves as one would.
-      return leaveTerm(turn, life.term, reason, 'leaving');
+      return leaveTerm(turn, life.term, 'shutdown', reason, 'leaving');
     case 'holding':
-      return beginStepDown(turn, life.office, reason, 'leaving');
+      return beginStepDown(turn, life.office, 'shutdown', reason, 'leaving');
     case 'stepping-down':
       turn.draft.life = { ...life, afterwards: 'leaving' };
       return;
@@ -233,9 +233,7 @@ function reportTransition(turn: Turn, before: Contender): void {
   if (from === to) return;
   const term = officeTerm(turn.draft) ?? officeTerm(before);
   const elapsedMs = Math.round(turn.nowMs - before.roleSinceMs);
-  turn.command({
-    type: 'report',
-    report: { kind: 'transition', from, to, reason: turn.reason ?? 'for no stated reason', term, elapsedMs },
-  });
+  const { cause, reason } = turn.why ?? { cause: 'unstated', reason: 'for no stated reason' };
+  turn.command({ type: 'report', report: { kind: 'transition', from, to, cause, reason, term, elapsedMs } });
   turn.draft.roleSinceMs = turn.nowMs;
 }

@@ -7,6 +7,7 @@
  */
 import { allAddressesUnbound, noAddressNeedsUs } from './addresses.ts';
 import { standby } from './candidate.ts';
+import type { Cause } from './command.ts';
 import type { ReadOutcome, WriteOutcome } from './input.ts';
 import { isTermAskedFor, observe, termOf } from './lease.ts';
 import type { LeaseRecord, Term } from './lease.ts';
@@ -29,16 +30,16 @@ const CLAIM_STAND_BACK_MAX_MS = 600_000;
 const GOOD_TERM_MS = 600_000;
 
 /** Begins to give up an office. Nothing is written to the provider from here on. */
-export function beginStepDown(turn: Turn, office: Office, reason: string, afterwards: SteppingDown['afterwards']): void {
+export function beginStepDown(turn: Turn, office: Office, cause: Cause, reason: string, afterwards: SteppingDown['afterwards']): void {
   turn.draft.standBack = standBackAfter(turn, office);
-  leaveTerm(turn, office.term, reason, afterwards);
+  leaveTerm(turn, office.term, cause, reason, afterwards);
 }
 
 /** Begins to give up a term that this contender may or may not have been granted. */
-export function leaveTerm(turn: Turn, term: Term, reason: string, afterwards: SteppingDown['afterwards']): void {
+export function leaveTerm(turn: Turn, term: Term, cause: Cause, reason: string, afterwards: SteppingDown['afterwards']): void {
   const { draft, nowMs } = turn;
   letGoOfAddresses(turn, nowMs, draft.settings.kind === 'l2' && draft.life.is === 'holding' ? draft.life.office.tenureEndMs : null);
-  turn.reason = reason;
+  turn.because(cause, reason);
   draft.life = {
     is: 'stepping-down',
     term,
@@ -61,7 +62,7 @@ export function stepDown(turn: Turn, life: SteppingDown): void {
         : 'not released: the Kubernetes API did not answer in time. Other nodes wait for the whole lease duration';
     turn.incident('release-failed', message);
     callOffRequest(turn);
-    return finish(turn, life, 'the Lease is left to run out', 'read');
+    return finish(turn, life, 'release-failed', 'the Lease is left to run out', 'read');
   }
   switch (life.stage) {
     case 'unbinding':
@@ -107,7 +108,7 @@ export function onDepartureRead(turn: Turn, life: SteppingDown, outcome: ReadOut
   turn.draft.observation = observe(turn.draft.observation, sight, { atMs: turn.nowMs, readSentAtMs: null });
   const term = termOf(sight);
   if (sight === 'absent' || term === null || !isTermAskedFor(term, life.term)) {
-    return finish(turn, life, 'the Lease is in other hands already', 'known');
+    return finish(turn, life, 'other-holder', 'the Lease is in other hands already', 'known');
   }
   turn.draft.life = { ...life, stage: 'writing' };
   turn.request(
@@ -121,9 +122,9 @@ export function onReleased(turn: Turn, life: SteppingDown, outcome: WriteOutcome
   switch (outcome.is) {
     case 'written':
       noteReleased(turn, outcome.record);
-      return finish(turn, life, 'the Lease is released', 'known');
+      return finish(turn, life, 'released', 'the Lease is released', 'known');
     case 'missing':
-      return finish(turn, life, 'the Lease was deleted meanwhile', 'read');
+      return finish(turn, life, 'lease-deleted', 'the Lease was deleted meanwhile', 'read');
     case 'conflict':
       turn.draft.life = { ...life, stage: 'reading', retryAtMs: turn.nowMs };
       return;
@@ -137,8 +138,8 @@ function noteReleased(turn: Turn, record: LeaseRecord): void {
   turn.draft.observation = observe(turn.draft.observation, record, { atMs: turn.nowMs, readSentAtMs: null });
 }
 
-function finish(turn: Turn, life: SteppingDown, reason: string, find: 'read' | 'known'): void {
-  turn.reason = reason;
+function finish(turn: Turn, life: SteppingDown, cause: Cause, reason: string, find: 'read' | 'known'): void {
+  turn.because(cause, reason);
   turn.draft.life = life.afterwards === 'leaving' ? { is: 'leaving' } : standby(turn.nowMs, find);
 }
 
@@ -147,7 +148,7 @@ export function leave(turn: Turn): void {
   callOffRequest(turn);
   takeOffLeftovers(turn);
   if (!noAddressNeedsUs(turn)) return;
-  turn.reason ??= 'nothing is left to do';
+  if (turn.why === null) turn.because('done', 'nothing is left to do');
   turn.draft.life = { is: 'stopped' };
   turn.command({ type: 'stop' });
 }

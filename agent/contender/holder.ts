@@ -6,6 +6,7 @@
  */
 import { allAddressesServe, failedFirstClaim, missingAddress } from './addresses.ts';
 import { healthProblem, standby } from './candidate.ts';
+import type { Cause } from './command.ts';
 import type { LeaseTrouble, ReadOutcome, WriteOutcome } from './input.ts';
 import { markNames, nodeOfIdentity, observe, sameTerm, termOf } from './lease.ts';
 import type { LeaseRecord, LeaseSight } from './lease.ts';
@@ -27,7 +28,7 @@ export function takeOffice(turn: Turn, record: LeaseRecord, sentAtMs: number): v
   noteRecord(turn, record);
   if (term?.holder !== settings.identity || nowMs >= tenureEndMs) {
     draft.life = standby(nowMs, 'read');
-    turn.reason = 'the answer that made this agent the holder came too late';
+    turn.because('api-trouble', 'the answer that made this agent the holder came too late');
     return;
   }
   const office: Office = {
@@ -48,7 +49,7 @@ export function takeOffice(turn: Turn, record: LeaseRecord, sentAtMs: number): v
   };
   draft.ownTerms = [term];
   draft.remindAtMs = null;
-  turn.reason = `the Lease names this agent now, in term ${term.transitions}`;
+  turn.because('acquired', `the Lease names this agent now, in term ${term.transitions}`);
   draft.life = { is: 'holding', office };
 }
 
@@ -58,7 +59,8 @@ export function endTenureInTime(turn: Turn): void {
   if (life.is !== 'holding' || turn.nowMs < life.office.tenureEndMs) return;
   const { office } = life;
   const silentMs = Math.round(turn.nowMs - office.renewalSentAtMs);
-  loseOffice(turn, office, `no renewal has succeeded for ${silentMs}ms: the tenure is over`, wasOnlySilence(turn, office));
+  const reason = `no renewal has succeeded for ${silentMs}ms: the tenure is over`;
+  loseOffice(turn, office, 'tenure-ended', reason, wasOnlySilence(turn, office));
 }
 
 /** Whether the API's silence alone has ended a tenure: nothing spoke against this term or this node. */
@@ -81,7 +83,8 @@ export function serve(turn: Turn, { office }: Life & { is: 'holding' }): void {
     const mayRelease = draft.settings.whenAllUnhealthy === 'release' && next.relief.cause === 'unhealthy';
     if (mayRelease && turn.due(unaskedAtMs)) {
       draft.life = { is: 'holding', office: next };
-      return beginStepDown(turn, next, `unhealthy, and no healthy node has offered to take over: ${next.relief.reason}`, 'standby');
+      const reason = `unhealthy, and no healthy node has offered to take over: ${next.relief.reason}`;
+      return beginStepDown(turn, next, 'unhealthy', reason, 'standby');
     }
     if (turn.due(next.relief.remindAtMs)) {
       turn.incident('unrelieved', `holding on although ${next.relief.reason}: no other node has offered to take over`);
@@ -89,7 +92,7 @@ export function serve(turn: Turn, { office }: Life & { is: 'holding' }): void {
     }
   }
   if (next.servingSinceMs === null && allAddressesServe(turn)) {
-    turn.reason = `every address is ${draft.settings.kind === 'routed' ? 'bound and routed here' : 'bound'}`;
+    turn.because('ready-to-serve', `every address is ${draft.settings.kind === 'routed' ? 'bound and routed here' : 'bound'}`);
     next = { ...next, servingSinceMs: nowMs, claimFailed: [] };
   }
   draft.life = { is: 'holding', office: next };
@@ -186,20 +189,17 @@ function judgeRecord(turn: Turn, sight: LeaseSight): void {
   const { office } = life;
   const term = termOf(sight);
   noteRecord(turn, sight);
-  if (sight === 'absent') return loseOffice(turn, office, 'the Lease was deleted');
-  if (term === null) return loseOffice(turn, office, 'the Lease was emptied by somebody else');
+  if (sight === 'absent') return loseOffice(turn, office, 'lease-deleted', 'the Lease was deleted');
+  if (term === null) return loseOffice(turn, office, 'lease-changed', 'the Lease was emptied by somebody else');
   if (!sameTerm(term, office.term)) {
     const isOwn = term.holder === office.term.holder;
-    return loseOffice(
-      turn,
-      office,
-      isOwn ? 'the Lease was changed by somebody else' : `${nodeOfIdentity(term.holder)} holds the Lease now`,
-    );
+    if (isOwn) return loseOffice(turn, office, 'lease-changed', 'the Lease was changed by somebody else');
+    return loseOffice(turn, office, 'other-holder', `${nodeOfIdentity(term.holder)} holds the Lease now`);
   }
   const { ask } = sight.marks;
   if (ask !== null && markNames(ask, term)) {
     const why = office.relief === null ? '' : `, because ${office.relief.reason}`;
-    return beginStepDown(turn, office, `${nodeOfIdentity(ask.by)} offered to take over${why}`, 'standby');
+    return beginStepDown(turn, office, office.relief?.cause ?? 'asked', `${nodeOfIdentity(ask.by)} offered to take over${why}`, 'standby');
   }
   const basis = { uid: sight.uid, resourceVersion: sight.resourceVersion };
   setOffice(turn, { ...office, basis, renewTime: sight.renewTime });
@@ -237,7 +237,7 @@ function retryLater(turn: Turn, office: Office, trouble: LeaseTrouble): void {
 }
 
 /** The term is over without a release: somebody else decides about the Lease now. */
-function loseOffice(turn: Turn, office: Office, reason: string, wasSilence = false): void {
+function loseOffice(turn: Turn, office: Office, cause: Cause, reason: string, wasSilence = false): void {
   const { draft } = turn;
   if (draft.request !== null) {
     turn.command({ type: 'abort-request', request: draft.request.id });
@@ -245,7 +245,7 @@ function loseOffice(turn: Turn, office: Office, reason: string, wasSilence = fal
   }
   if (wasSilence && draft.settings.onApiLoss === 'hold') holdAddressesOver(turn);
   letGoOfAddresses(turn, Math.min(turn.nowMs, office.tenureEndMs), null);
-  turn.reason = reason;
+  turn.because(cause, reason);
   draft.life = standby(turn.nowMs, 'read');
 }
 

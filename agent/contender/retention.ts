@@ -5,6 +5,7 @@
  * Guarantees: nothing is written to the provider for it. A linger goes when its bound is over, a leftover when its kernel
  * lifetime is, and a holdover when the owner read back is another, twice in a row, or another term is read.
  */
+import type { Cause } from './command.ts';
 import type { AddressView, Owner } from './input.ts';
 import { isPredecessor, termOf } from './lease.ts';
 import { LIFETIME_MARGIN_MS, LIFETIME_UNIT_MS, lifetimeEndMs, stallMs } from './settings.ts';
@@ -41,7 +42,10 @@ export function advanceRetained(turn: Turn, address: string, state: Retained): v
       return;
     case 'lingering':
       if (turn.due(state.untilMs)) {
-        if (isStillSilent(turn) && state.reading.isHere) return holdOver(turn, address, state.managed);
+        if (isStillSilent(turn) && state.reading.isHere) {
+          turn.because('tenure-ended', 'the Kubernetes API is still silent, and the provider still routes here');
+          return holdOver(turn, address, state.managed);
+        }
         const waitedS = Math.round(settings.worstMoveMs / 1_000);
         turn.incident('linger-expired', `taken off: no other node has taken it over within ${waitedS}s`, address);
         return takeOff(turn, address, state.managed);
@@ -134,11 +138,11 @@ function isStillSilent({ draft }: Turn): boolean {
 }
 
 /** The Lease speaks again, and of another term: what was held over goes on serving only until clients have moved. */
-export function endHoldover(turn: Turn, reason: string): void {
+export function endHoldover(turn: Turn, cause: Cause, reason: string): void {
   for (const address of turn.draft.settings.addresses) {
     const state = turn.address(address);
     if (state.is !== 'held-over') continue;
-    turn.reason = reason;
+    turn.because(cause, reason);
     lingerOn(turn, address, state);
   }
 }
@@ -172,7 +176,7 @@ function bindHeldOver(turn: Turn, address: string): void {
 
 function endHeldOver(turn: Turn, address: string, state: HeldOver, why: string): void {
   turn.incident('holdover-ended', `taken off: ${why}`, address);
-  turn.reason ??= why;
+  if (turn.why === null) turn.because('owner-moved', why);
   turn.draft.remindAtMs = null;
   takeOff(turn, address, state.managed);
 }

@@ -4,7 +4,7 @@
  * Guarantees: the state that a step started from is never changed; a rule that is not due yet leaves its instant as a
  * wake-up, so that no rule needs a timer of its own.
  */
-import type { Command, Incident, LeaseCommand } from './command.ts';
+import type { Cause, Command, Incident, LeaseCommand } from './command.ts';
 import type { LeaseTrouble } from './input.ts';
 import type { AddressState, Contender, PendingRequest } from './state.ts';
 import { requestTimeoutMs, stallMs } from './settings.ts';
@@ -30,7 +30,7 @@ export class Turn {
   readonly stalledMs: number;
   readonly commands: Command[] = [];
   /** Why the role changes in this step, if it does. */
-  reason: string | null = null;
+  why: { readonly cause: Cause; readonly reason: string } | null = null;
   wakeAtMs = Number.POSITIVE_INFINITY;
 
   constructor(contender: Contender, nowMs: number) {
@@ -45,6 +45,11 @@ export class Turn {
     if (this.nowMs >= atMs) return true;
     this.wakeAtMs = Math.min(this.wakeAtMs, atMs);
     return false;
+  }
+
+  /** Says why the role changes in this step, if it does. What is said last counts. */
+  because(cause: Cause, reason: string): void {
+    this.why = { cause, reason };
   }
 
   command(command: Command): void {

@@ -35,6 +35,9 @@ export interface ProbeStatus {
   readonly reason: string | null;
 }
 
+/** Told of every answer that counts, and how long it took. */
+export type ProbeObserver = (answer: { readonly probe: string; readonly isGood: boolean; readonly elapsedMs: number }) => void;
+
 /** What became of one question. `isDoubtful`: it failed, and this process stood still meanwhile. */
 type Asked = { readonly is: 'good' } | { readonly is: 'bad'; readonly reason: string; readonly isDoubtful: boolean };
 
@@ -47,12 +50,20 @@ export class Prober {
   readonly #probes: { readonly spec: ProbeSpec; readonly ask: Ask; judgement: Judgement }[];
   readonly #clock: Clock;
   readonly #onVerdict: (verdict: Verdict) => void;
+  readonly #observe: ProbeObserver;
   #verdict: Verdict | null = null;
 
-  constructor(specs: readonly ProbeSpec[], ask: (question: ProbeQuestion) => Ask, clock: Clock, onVerdict: (verdict: Verdict) => void) {
+  constructor(
+    specs: readonly ProbeSpec[],
+    ask: (question: ProbeQuestion) => Ask,
+    clock: Clock,
+    onVerdict: (verdict: Verdict) => void,
+    observe: ProbeObserver = () => undefined,
+  ) {
     this.#probes = specs.map((spec) => ({ spec, ask: ask(spec.question), judgement: UNDECIDED }));
     this.#clock = clock;
     this.#onVerdict = onVerdict;
+    this.#observe = observe;
   }
 
   get status(): ProbeStatus[] {
@@ -76,6 +87,7 @@ export class Prober {
       let answer = await this.#askOnce(ask, spec.timeoutMs, signal);
       if (answer.is === 'bad' && answer.isDoubtful && !signal.aborted) answer = await this.#askOnce(ask, spec.timeoutMs, signal);
       if (signal.aborted) return;
+      this.#observe({ probe: spec.name, isGood: answer.is === 'good', elapsedMs: this.#clock.nowMs() - startedAtMs });
       probe.judgement = judge(probe.judgement, answer.is === 'bad' ? answer.reason : null, spec);
       this.#tell();
       const pauseMs = startedAtMs + spec.intervalMs - this.#clock.nowMs();

@@ -136,6 +136,7 @@ export class HcloudApi {
       return await this.#http({
         method,
         url: this.#endpoint + path,
+        operation: operationOf(method, path),
         headers: { authorization: `Bearer ${this.#token.reveal()}` },
         timeoutMs: write === undefined ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS,
         signal,
@@ -148,6 +149,11 @@ export class HcloudApi {
     if (answer.status >= 200 && answer.status < 300 && body !== undefined) return body;
     throw toError(`${method} ${path}`, answer, body, this.#clock.wallMs());
   }
+}
+
+/** A request in the words of the API's documentation, such as `GET /floating_ips/{id}`. Nothing but ids is numbered there. */
+export function operationOf(method: string, path: string): string {
+  return `${method} ${path.replace(/\?.*$/s, '').replace(/\/\d+(?=\/|$)/g, '/{id}')}`;
 }
 
 /** What makes a request one that writes. */

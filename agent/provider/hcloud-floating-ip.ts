@@ -14,7 +14,19 @@ import { claimWithRetries } from './claim.ts';
 import { ProviderError } from './error.ts';
 import { parseAction } from './hcloud-api.ts';
 import type { HcloudAction, HcloudApi } from './hcloud-api.ts';
+import { METADATA_OPERATION } from './hcloud-server-id.ts';
 import type { HcloudServerId } from './hcloud-server-id.ts';
+
+/** Every request that this provider makes, and the status of its success, for whoever counts. */
+export const HCLOUD_OPERATIONS: Readonly<Record<string, string>> = {
+  [METADATA_OPERATION]: '200',
+  'GET /floating_ips': '200',
+  'GET /floating_ips/{id}': '200',
+  'GET /floating_ips/{id}/actions': '200',
+  'POST /floating_ips/{id}/actions/assign': '201',
+  'POST /floating_ips/{id}/actions/unassign': '201',
+  'GET /actions/{id}': '200',
+};
 
 /** One floating IP as the API lists it. `ip` is an address, or for IPv6 the /64 that the address lies in. */
 interface FloatingIp {

@@ -9,6 +9,8 @@ import { asError } from '../clock.ts';
 import { ProviderError } from './error.ts';
 
 const METADATA_TIMEOUT_MS = 2_000;
+/** The one question to the metadata service, for whoever counts. */
+export const METADATA_OPERATION = 'GET metadata/instance-id';
 
 export interface HcloudServerIdSources {
   /** HCLOUD_SERVER_ID, or null. */
@@ -46,6 +48,7 @@ export class HcloudServerId {
       const { status, body } = await this.#http({
         method: 'GET',
         url,
+        operation: METADATA_OPERATION,
         headers: { accept: 'text/plain' },
         timeoutMs: METADATA_TIMEOUT_MS,
         signal,

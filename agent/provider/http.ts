@@ -15,6 +15,8 @@ import { ProviderError } from './error.ts';
 export interface ProviderCall {
   readonly method: 'GET' | 'POST';
   readonly url: string;
+  /** What is asked for, for whoever counts: one of a few words, whatever numbers the URL holds. */
+  readonly operation: string;
   readonly headers: Readonly<Record<string, string>>;
   /** Sent as JSON. */
   readonly json?: Readonly<Record<string, unknown>>;

@@ -6,13 +6,14 @@
  */
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.ts';
-import type { Incident, Report, Role } from '../contender/command.ts';
+import type { Cause, Incident, Report, Role } from '../contender/command.ts';
 
 /** A change of role as people see it. */
 export interface TransitionEntry {
   readonly at: string;
   readonly from: Role;
   readonly to: Role;
+  readonly cause: Cause;
   readonly reason: string;
   readonly transitions: number | null;
   readonly elapsedMs: number;
@@ -82,8 +83,8 @@ export class Journal {
 
   report(report: Report): void {
     if (report.kind === 'incident') return this.#incident(report);
-    const { from, to, reason, term, elapsedMs } = report;
-    const entry = { from, to, reason, transitions: term?.transitions ?? null, elapsedMs };
+    const { from, to, cause, reason, term, elapsedMs } = report;
+    const entry = { from, to, cause, reason, transitions: term?.transitions ?? null, elapsedMs };
     this.#logger.info({ event: 'transition', ...entry }, `${from} → ${to}: ${reason}`);
     this.#transitions.unshift({ at: new Date(this.#clock.wallMs()).toISOString(), ...entry });
     this.#transitions.length = Math.min(this.#transitions.length, KEPT);

@@ -1,44 +1,103 @@
 /**
  * What Prometheus collects at `/metrics`.
  *
- * Guarantees: names and units as Prometheus recommends; no label takes more than a few values, whatever others do.
+ * Guarantees: names and units as Prometheus recommends; no label takes more than a few values, whatever others do; answers
+ * from memory. What there is to count is told to it by whoever sees it pass; it asks nobody but for what is shown.
  */
-import { Counter, Registry } from 'prom-client';
+import { Registry } from 'prom-client';
+import type { Clock } from '../clock.ts';
 import type { Report } from '../contender/command.ts';
+import type { Owner } from '../contender/input.ts';
+import type { Contender } from '../contender/state.ts';
+import { AddressMetrics } from './address-metrics.ts';
+import { ContenderMetrics } from './contender-metrics.ts';
+import type { Timings } from './contender-metrics.ts';
+import { ProbeMetrics } from './probe-metrics.ts';
+import { ProcessMetrics } from './process-metrics.ts';
+import type { ProcessFacts, ProcessUsage } from './process-metrics.ts';
+import { RequestMetrics } from './request-metrics.ts';
 
-/** A stranger that changes its hardware address with every frame must not fill the memory of whoever collects. */
-const RIVALS_MAX = 8;
-const FURTHER_RIVALS = 'others';
+/** What an agent is told once and shows in its metrics. */
+export interface MetricFacts extends ProcessFacts {
+  readonly lease: { readonly namespace: string; readonly name: string };
+  readonly timings: Timings;
+  readonly addresses: readonly string[];
+  /** Whether a provider's API decides where traffic goes. */
+  readonly isRouted: boolean;
+  /** What is asked of the provider, with the status of its success. */
+  readonly operations: Readonly<Record<string, string>>;
+  readonly probes: readonly string[];
+}
+
+/** How everything stands at the moment somebody collects. */
+export interface MetricSources {
+  readonly contender: Contender;
+  readonly owners: ReadonlyMap<string, { readonly owner: Owner }>;
+  readonly probes: readonly { readonly probe: string; readonly healthy: boolean | null }[];
+  readonly watchStands: boolean;
+  readonly isProviderReady: boolean;
+  readonly isReady: boolean;
+  readonly droppedLogLines: number;
+  readonly usage: ProcessUsage;
+}
 
 export class Metrics {
-  readonly #registry = new Registry();
-  readonly #rivals = new Set<string>();
-  readonly #conflicts = new Counter({
-    name: 'leasehold_address_conflicts_total',
-    help: 'How often another machine on the segment has said that an address is its own, by its hardware address.',
-    labelNames: ['address', 'mac'] as const,
-    registers: [this.#registry],
-  });
+  /** One agent may come to host many contenders, so what is about one of them names its Lease. */
+  readonly #ofContender = new Registry();
+  readonly #ofProcess = new Registry();
+  readonly contender: ContenderMetrics;
+  readonly addresses: AddressMetrics;
+  readonly requests: RequestMetrics;
+  readonly probes: ProbeMetrics;
+  readonly process: ProcessMetrics;
 
-  constructor(addresses: readonly string[]) {
-    // There from the start, so that a rate over it finds the first one.
-    for (const address of addresses) this.#conflicts.inc({ address, mac: '' }, 0);
+  constructor(facts: MetricFacts, clock: Clock) {
+    const { lease, timings, addresses, isRouted, provider, operations, probes } = facts;
+    this.#ofContender.setDefaultLabels({ lease: `${lease.namespace}/${lease.name}` });
+    this.contender = new ContenderMetrics(this.#ofContender, timings, clock);
+    this.addresses = new AddressMetrics(this.#ofContender, addresses, isRouted, clock);
+    this.probes = new ProbeMetrics(this.#ofProcess, probes);
+    this.requests = new RequestMetrics(this.#ofProcess, provider, operations);
+    this.process = new ProcessMetrics(this.#ofProcess, facts);
   }
 
-  report(report: Report): void {
-    if (report.kind !== 'incident' || report.event !== 'conflict') return;
-    const { address, rival } = report;
-    if (address === null || rival === undefined) return;
-    if (this.#rivals.size < RIVALS_MAX) this.#rivals.add(rival);
-    this.#conflicts.inc({ address, mac: this.#rivals.has(rival) ? rival : FURTHER_RIVALS });
+  report(report: Report, contender: Contender): void {
+    this.contender.report(report, contender);
+    this.addresses.report(report);
   }
 
   /** In Prometheus' text format. */
-  async text(): Promise<string> {
-    return await this.#registry.metrics();
+  async text(sources: MetricSources): Promise<string> {
+    this.contender.refresh(sources.contender);
+    this.addresses.refresh(sources.contender, sources.owners);
+    this.probes.refresh(sources.probes);
+    this.requests.refresh(sources);
+    this.process.refresh(sources);
+    return (await this.#ofContender.metrics()) + (await this.#ofProcess.metrics());
   }
 
   get contentType(): string {
-    return this.#registry.contentType;
+    return this.#ofProcess.contentType;
   }
+
+  /** Each metric that there is, for the documentation. */
+  definitions(): MetricDefinition[] {
+    return [...definitionsOf(this.#ofContender, ['lease']), ...definitionsOf(this.#ofProcess, [])];
+  }
+}
+
+/** A metric as people read about it. */
+export interface MetricDefinition {
+  readonly name: string;
+  readonly type: string;
+  readonly labels: readonly string[];
+  readonly help: string;
+}
+
+function definitionsOf(registry: Registry, everywhere: readonly string[]): MetricDefinition[] {
+  return registry.getMetricsAsArray().map((metric) => {
+    // The library's typing has no names of labels, and takes the name of the type for a number.
+    const { name, help, type, labelNames } = metric as unknown as Omit<MetricDefinition, 'labels'> & { labelNames: readonly string[] };
+    return { name, help, type, labels: [...everywhere, ...labelNames] };
+  });
 }

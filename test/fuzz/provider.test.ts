@@ -144,7 +144,7 @@ describe('whatever the provider answers', () => {
       response.end(bomb);
       return null;
     }, null).listen();
-    const call = { method: 'GET', url: server.url, headers: {}, timeoutMs: 5_000, signal: never } as const;
+    const call = { method: 'GET', url: server.url, operation: 'GET it', headers: {}, timeoutMs: 5_000, signal: never } as const;
     await assert.rejects(createProviderHttp(REAL_CLOCK, OUTBOUND)(call), /larger than/);
     await server.close();
   });

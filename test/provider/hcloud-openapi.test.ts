@@ -168,6 +168,7 @@ describe('the OpenAPI document of Hetzner Cloud', { skip: existsSync(DOCUMENT) ?
     return await http({
       method,
       url: hcloud.endpoint + path,
+      operation: 'whatever',
       headers,
       timeoutMs: 5_000,
       signal: never,

@@ -20,6 +20,7 @@ function transition(count: number): void {
     kind: 'transition',
     from: 'standby',
     to: 'serving',
+    cause: 'ready-to-serve',
     reason: `reason ${count}`,
     term: { uid: 'u', transitions: count, holder: 'h' },
     elapsedMs: 12,
@@ -27,12 +28,20 @@ function transition(count: number): void {
 }
 
 describe('the journal', () => {
-  test('logs each transition once with its reason, its term and how long the role before lasted', () => {
+  test('logs each transition once with its cause, its reason, its term and how long the role before lasted', () => {
     transition(7);
     assert.deepEqual(lines, [
       {
         level: 'info',
-        fields: { event: 'transition', from: 'standby', to: 'serving', reason: 'reason 7', transitions: 7, elapsedMs: 12 },
+        fields: {
+          event: 'transition',
+          from: 'standby',
+          to: 'serving',
+          cause: 'ready-to-serve',
+          reason: 'reason 7',
+          transitions: 7,
+          elapsedMs: 12,
+        },
         text: 'standby → serving: reason 7',
       },
     ]);

@@ -50,6 +50,7 @@ function assign(world: World, process: SimProcess): { ended: string } {
   const call = {
     method: 'POST',
     url: ASSIGN,
+    operation: 'whatever',
     headers,
     json: { server: process.machine.server },
     timeoutMs: 5_000,

@@ -102,6 +102,7 @@ export class SimProcess {
           onReport,
         ),
       log: this.#log(),
+      usage: () => ({ cpuSeconds: 0, residentBytes: 0, heapUsedBytes: 0, openFileDescriptors: 0, startedAtSeconds: 0 }),
       onDefect: (error) => this.#world.onDefect(this, error),
     });
     this.#agent.stopped.then(

@@ -1,0 +1,48 @@
+/**
+ * The same HTTP to a provider, with every exchange told to somebody who counts.
+ *
+ * Guarantees: changes nothing about what is sent, answered or thrown. Of an answer only its status and what it says of the
+ * budget is told, never a header that was sent.
+ */
+import type { Clock } from '../clock.ts';
+import { ProviderError } from './error.ts';
+import type { ProviderAnswer, ProviderHttp } from './http.ts';
+
+/** One exchange that has ended. */
+export interface ProviderExchange {
+  /** What was asked, in the words of the provider's documentation: one of a few. */
+  readonly operation: string;
+  /** The answer's status, `no-answer`, or `aborted` (by us). */
+  readonly code: string;
+  readonly elapsedMs: number;
+  /** How many requests the provider grants and how many of them are left, where the answer says so. */
+  readonly budget: { readonly limit: number; readonly remaining: number } | null;
+}
+
+/** Wraps HTTP so that each exchange is told of once it has ended. */
+export function observedProviderHttp(http: ProviderHttp, clock: Clock, onExchange: (exchange: ProviderExchange) => void): ProviderHttp {
+  return async (call) => {
+    const { operation } = call;
+    const startedAtMs = clock.nowMs();
+    const end = (code: string, budget: ProviderExchange['budget']): void =>
+      onExchange({ operation, code, elapsedMs: clock.nowMs() - startedAtMs, budget });
+    try {
+      const answer = await http(call);
+      end(String(answer.status), budgetOf(answer));
+      return answer;
+    } catch (error) {
+      end(error instanceof ProviderError ? 'no-answer' : 'aborted', null);
+      throw error;
+    }
+  };
+}
+
+/** RateLimit-Limit and RateLimit-Remaining, as Hetzner's APIs send them: https://docs.hetzner.cloud (rate limiting). */
+function budgetOf({ headers }: ProviderAnswer): ProviderExchange['budget'] {
+  const [limit, remaining] = [countIn(headers['ratelimit-limit']), countIn(headers['ratelimit-remaining'])];
+  return limit === null || remaining === null ? null : { limit, remaining };
+}
+
+function countIn(header: string | readonly string[] | undefined): number | null {
+  return typeof header === 'string' && /^\d{1,15}$/.test(header.trim()) ? Number(header) : null;
+}
