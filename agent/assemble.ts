@@ -6,9 +6,13 @@
  */
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
+import { concealingProvider, concealingStore } from './concealment.ts';
+import type { Conceal } from './concealment.ts';
 import { kindOf } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
 import type { ContenderSettings } from './contender/settings.ts';
+import { EventRecorder } from './kube/event-recorder.ts';
+import { KubeEvents } from './kube/events.ts';
 import { KubeLeaseStore } from './kube/lease-store.ts';
 import { KubeLeaseWatch } from './kube/lease-watch.ts';
 import { readProviderId } from './kube/node.ts';
@@ -23,6 +27,7 @@ import { HcloudServerId } from './provider/hcloud-server-id.ts';
 import type { ProviderHttp } from './provider/http.ts';
 import { L2 } from './provider/l2.ts';
 import { keepPrepared } from './provider/preparation.ts';
+import { EventChoice, leaseUidOf } from './report/events.ts';
 import { Journal } from './report/journal.ts';
 import type { Log } from './report/log.ts';
 import { Metrics } from './report/metrics.ts';
@@ -34,6 +39,8 @@ import { ContenderLoop } from './runtime/loop.ts';
 /** How an agent reaches others and is reached, each at its lowest seam. */
 export interface Network {
   readonly kube: KubeHttp;
+  /** Another way to the Kubernetes API, for what must never be in the way of the Lease. */
+  readonly kubeAside: KubeHttp;
   readonly provider: ProviderHttp;
   readonly ask: (question: ProbeQuestion) => Ask;
   /** Serves what people and the kubelet ask this agent until it is closed. */
@@ -54,6 +61,8 @@ export interface AgentWorld {
   /** Finds out whether another agent for this Lease lives on this node, and tells each change until the signal is aborted. */
   readonly establishResidence: (signal: AbortSignal, onReport: (report: ResidenceReport) => void) => Promise<void>;
   readonly log: Log;
+  /** Takes every secret that this process has out of a text. */
+  readonly conceal: Conceal;
   /** Called with what should never have been thrown. The agent does nothing more after it. */
   readonly onDefect: (error: Error) => void;
 }
@@ -67,20 +76,30 @@ export interface Agent {
 
 /** A contender takes in at least one input a second: a loop that has stood still for so long is stuck. */
 const LOOP_SILENCE_MAX_MS = 10_000;
+/** What is still to be told when all else has ended holds up the end for so long at the most. */
+const LAST_EVENTS_MS = 1_000;
 
 /** Starts an agent. */
 export function startAgent(settings: Settings, world: AgentWorld): Agent {
-  const { clock, network, link, log } = world;
+  const { clock, network, link, log, conceal } = world;
   const { logger } = log;
   const ending = new AbortController();
   const reachability = new Reachability(clock);
   const journal = new Journal(logger, clock);
   const metrics = new Metrics(settings.addresses.map(({ text }) => text));
-  const provider = reachability.noting(createProvider(settings, network, clock));
-  const store = new KubeLeaseStore(network.kube, settings.lease, world.identity, clock, (problem) => reachability.noteApi(problem));
+  const choice = new EventChoice(
+    settings.nodeName,
+    settings.addresses.map(({ text }) => text),
+  );
+  const recorder = createRecorder(settings, world);
+  const provider = reachability.noting(concealingProvider(createProvider(settings, network, clock), conceal));
+  const store = new KubeLeaseStore(network.kube, settings.lease, world.identity, clock, (problem) =>
+    reachability.noteApi(problem === null ? null : conceal(problem)),
+  );
   const watch = new KubeLeaseWatch(network.kube, settings.lease, clock, world.random, {
     onSight: (sight) => loop.post({ type: 'lease-seen', sight }),
-    onState: ({ stands, problem, isRefused }) => {
+    onState: ({ stands, problem: said, isRefused }) => {
+      const problem = conceal(said);
       reachability.noteWatch(stands, problem);
       const event = stands ? 'watch-stands' : 'watch-broken';
       logger[isRefused ? 'warn' : 'debug']({ event }, stands ? 'watching the Lease' : `the watch of the Lease broke: ${problem}`);
@@ -88,13 +107,14 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   });
   const loop: ContenderLoop = new ContenderLoop(contenderSettings(settings, world.identity, link.segment?.isFenced ?? false), {
     clock,
-    lease: store,
+    lease: concealingStore(store, conceal),
     watch,
     link,
     provider,
-    report: (report) => {
+    report: (report, contender) => {
       journal.report(report);
       metrics.report(report);
+      for (const happening of choice.of(report)) recorder.record(happening, leaseUidOf(report, contender));
     },
     onDefect: world.onDefect,
   });
@@ -151,11 +171,27 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     stopped: loop.stopped.then(async () => {
       ending.abort(new Error('the agent ends'));
       server.close();
-      network.close();
       link.close();
+      await recorder.end(LAST_EVENTS_MS);
+      network.close();
       await background;
     }),
   };
+}
+
+function createRecorder(settings: Settings, { clock, random, network, identity, conceal, log, onDefect }: AgentWorld): EventRecorder {
+  const { name, namespace } = settings.lease;
+  return new EventRecorder(
+    { lease: { namespace, name }, pod: settings.pod },
+    {
+      events: new KubeEvents(network.kubeAside, identity),
+      clock,
+      random,
+      conceal,
+      onProblem: (message) => log.logger.warn({ event: 'events' }, message),
+      onDefect,
+    },
+  );
 }
 
 function contenderSettings(settings: Settings, identity: string, isFenced: boolean): ContenderSettings {

@@ -20,6 +20,8 @@ import { SCHEMA } from './schema.ts';
 
 export interface Settings {
   readonly nodeName: string;
+  /** The agent's own pod; null where it is none, or not told which. */
+  readonly pod: { readonly name: string; readonly namespace: string; readonly uid: string } | null;
   readonly kubernetes: CredentialSource;
   readonly lease: {
     readonly name: string;
@@ -100,6 +102,7 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
   const probes = assembleProbes(reader, world);
   const all = {
     nodeName: reader.get('NODE_NAME') ?? world.hostname,
+    pod: ownPod(reader),
     kubernetes,
     lease: { name: reader.get('LEASE_NAME'), namespace: leaseNamespace(reader, world), durationMs, renewDeadlineMs, renewIntervalMs },
     addresses,
@@ -203,6 +206,11 @@ function credentialSource(reader: SettingsReader, world: SettingsWorld): Credent
   if (host !== null) return { kind: 'service-account', host, port: String(port ?? 443), folder: world.serviceAccountFolder };
   reader.problems.push('KUBECONFIG is not set, and this is no pod: name a kubeconfig file, such as /etc/rancher/k3s/k3s.yaml');
   return null;
+}
+
+function ownPod(reader: SettingsReader): Settings['pod'] {
+  const [name, namespace, uid] = [reader.get('POD_NAME'), reader.get('POD_NAMESPACE'), reader.get('POD_UID')];
+  return name === null || namespace === null || uid === null ? null : { name, namespace, uid };
 }
 
 function leaseNamespace(reader: SettingsReader, world: SettingsWorld): string {

@@ -102,6 +102,7 @@ export class SimProcess {
           onReport,
         ),
       log: this.#log(),
+      conceal: (text) => text,
       onDefect: (error) => this.#world.onDefect(this, error),
     });
     this.#agent.stopped.then(
