@@ -6,9 +6,13 @@
  */
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
+import { concealingProvider, concealingStore } from './concealment.ts';
+import type { Conceal } from './concealment.ts';
 import { kindOf } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
 import type { ContenderSettings } from './contender/settings.ts';
+import { EventRecorder } from './kube/event-recorder.ts';
+import { KubeEvents } from './kube/events.ts';
 import { KubeLeaseStore } from './kube/lease-store.ts';
 import { KubeLeaseWatch } from './kube/lease-watch.ts';
 import { readProviderId } from './kube/node.ts';
@@ -26,6 +30,7 @@ import type { ProviderHttp } from './provider/http.ts';
 import { L2 } from './provider/l2.ts';
 import { observedProviderHttp } from './provider/observed-http.ts';
 import { keepPrepared } from './provider/preparation.ts';
+import { EventChoice, leaseUidOf } from './report/events.ts';
 import { Journal } from './report/journal.ts';
 import type { Log } from './report/log.ts';
 import { Metrics } from './report/metrics.ts';
@@ -39,6 +44,8 @@ import { ContenderLoop } from './runtime/loop.ts';
 /** How an agent reaches others and is reached, each at its lowest seam. */
 export interface Network {
   readonly kube: KubeHttp;
+  /** Another way to the Kubernetes API, for what must never be in the way of the Lease. */
+  readonly kubeAside: KubeHttp;
   readonly provider: ProviderHttp;
   readonly ask: (question: ProbeQuestion) => Ask;
   /** Serves what people and the kubelet ask this agent until it is closed. */
@@ -61,6 +68,8 @@ export interface AgentWorld {
   readonly log: Log;
   /** What this process has used so far. Asked whenever somebody collects metrics. */
   readonly usage: () => ProcessUsage;
+  /** Takes every secret that this process has out of a text. */
+  readonly conceal: Conceal;
   /** Called with what should never have been thrown. The agent does nothing more after it. */
   readonly onDefect: (error: Error) => void;
 }
@@ -74,21 +83,31 @@ export interface Agent {
 
 /** A contender takes in at least one input a second: a loop that has stood still for so long is stuck. */
 const LOOP_SILENCE_MAX_MS = 10_000;
+/** What is still to be told when all else has ended holds up the end for so long at the most. */
+const LAST_EVENTS_MS = 1_000;
 
 /** Starts an agent. */
 export function startAgent(settings: Settings, world: AgentWorld): Agent {
-  const { clock, link, log } = world;
+  const { clock, link, log, conceal } = world;
   const { logger } = log;
   const ending = new AbortController();
   const reachability = new Reachability(clock);
   const journal = new Journal(logger, clock);
   const metrics = new Metrics(metricFacts(settings, world.version), clock);
   const network = observed(world.network, metrics, clock);
-  const provider = metrics.addresses.observing(reachability.noting(createProvider(settings, network, clock)));
-  const store = new KubeLeaseStore(network.kube, settings.lease, world.identity, clock, (problem) => reachability.noteApi(problem));
+  const choice = new EventChoice(
+    settings.nodeName,
+    settings.addresses.map(({ text }) => text),
+  );
+  const recorder = createRecorder(settings, { ...world, network });
+  const provider = metrics.addresses.observing(reachability.noting(concealingProvider(createProvider(settings, network, clock), conceal)));
+  const store = new KubeLeaseStore(network.kube, settings.lease, world.identity, clock, (problem) =>
+    reachability.noteApi(problem === null ? null : conceal(problem)),
+  );
   const watch = new KubeLeaseWatch(network.kube, settings.lease, clock, world.random, {
     onSight: (sight) => loop.post({ type: 'lease-seen', sight }),
-    onState: ({ stands, problem, isRefused }) => {
+    onState: ({ stands, problem: said, isRefused }) => {
+      const problem = conceal(said);
       reachability.noteWatch(stands, problem);
       const event = stands ? 'watch-stands' : 'watch-broken';
       logger[isRefused ? 'warn' : 'debug']({ event }, stands ? 'watching the Lease' : `the watch of the Lease broke: ${problem}`);
@@ -96,13 +115,14 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   });
   const loop: ContenderLoop = new ContenderLoop(contenderSettings(settings, world.identity, link.segment?.isFenced ?? false), {
     clock: metrics.process.observing(clock),
-    lease: metrics.contender.observing(store, () => loop.contender),
+    lease: metrics.contender.observing(concealingStore(store, conceal), () => loop.contender),
     watch,
     link,
     provider,
     report: (report, contender) => {
       journal.report(report);
       metrics.report(report, contender);
+      for (const happening of choice.of(report)) recorder.record(happening, leaseUidOf(report, contender));
     },
     onDefect: world.onDefect,
   });
@@ -172,11 +192,27 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     stopped: loop.stopped.then(async () => {
       ending.abort(new Error('the agent ends'));
       server.close();
-      network.close();
       link.close();
+      await recorder.end(LAST_EVENTS_MS);
+      network.close();
       await background;
     }),
   };
+}
+
+function createRecorder(settings: Settings, { clock, random, network, identity, conceal, log, onDefect }: AgentWorld): EventRecorder {
+  const { name, namespace } = settings.lease;
+  return new EventRecorder(
+    { lease: { namespace, name }, pod: settings.pod },
+    {
+      events: new KubeEvents(network.kubeAside, identity),
+      clock,
+      random,
+      conceal,
+      onProblem: (message) => log.logger.warn({ event: 'events' }, message),
+      onDefect,
+    },
+  );
 }
 
 function contenderSettings(settings: Settings, identity: string, isFenced: boolean): ContenderSettings {
@@ -217,6 +253,7 @@ function observed(network: Network, { requests }: Metrics, clock: Clock): Networ
   return {
     ...network,
     kube: observedKubeHttp(network.kube, clock, (exchange) => requests.kubernetes(exchange)),
+    kubeAside: observedKubeHttp(network.kubeAside, clock, (exchange) => requests.kubernetes(exchange)),
     provider: observedProviderHttp(network.provider, clock, (exchange) => requests.provider(exchange)),
   };
 }

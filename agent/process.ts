@@ -26,6 +26,7 @@ import type { Link } from './ports.ts';
 import { askFor } from './probe/prober.ts';
 import { createProviderHttp } from './provider/http.ts';
 import { createLog } from './report/log.ts';
+import { blotOut } from './secret.ts';
 import { establishResidence, residenceNames } from './residence.ts';
 import type { Log } from './report/log.ts';
 import type { ProcessUsage } from './report/process-metrics.ts';
@@ -48,11 +49,18 @@ export type OpenLink = (settings: Settings, clock: Clock, onNotice: (level: 'inf
 /** Runs an agent until it has stepped down, and ends the process. */
 export function runProcess({ openLink, processNames }: { readonly openLink: OpenLink; readonly processNames: ProcessNames }): void {
   const settings = readSettings();
+  const clock = systemClock(boottimeMs);
+  // Apart from each other, so that whatever befalls the one does not befall the other.
+  const credentials = { kube: new Credentials(settings.kubernetes, clock), kubeAside: new Credentials(settings.kubernetes, clock) };
+  const secrets = (): readonly string[] => [
+    ...(settings.provider.name === 'l2' ? [] : settings.provider.token.everHeld),
+    ...Object.values(credentials).flatMap((each) => each.secrets),
+  ];
   const log = createLog({
     ...settings.log,
     fd: process.stdout.fd,
     base: { node: settings.nodeName },
-    secrets: () => (settings.provider.name === 'l2' ? [] : settings.provider.token.everHeld),
+    secrets,
   });
   const { logger } = log;
   const onDefect = (error: Error): void => end(log, EXIT.defect, `a defect, please report it: ${error.message}`, error);
@@ -76,20 +84,20 @@ export function runProcess({ openLink, processNames }: { readonly openLink: Open
   for (const name of unknownSettings(process.env))
     logger.warn({ event: 'unknown-setting' }, `${name} is no setting of Leasehold: is it misspelt?`);
 
-  const clock = systemClock(boottimeMs);
   const link = tryToOpen(openLink, settings, clock, log);
   const names = residenceNames(settings.lease);
   const uid = process.getuid?.() ?? 0;
   agent = startAgent(settings, {
     clock,
     random: Math.random,
-    network: openNetwork(settings, clock, log),
+    network: openNetwork(settings, credentials, clock, log),
     identity,
     version,
     link,
     establishResidence: (signal, onReport) => establishResidence(names, { names: processNames, clock, uid }, signal, onReport),
     log,
     usage: processUsage,
+    conceal: (text) => blotOut(text, secrets()),
     onDefect,
   });
 
@@ -99,14 +107,21 @@ export function runProcess({ openLink, processNames }: { readonly openLink: Open
   );
 }
 
-function openNetwork(settings: Settings, clock: Clock, { logger }: Log): Network {
+function openNetwork(
+  settings: Settings,
+  credentials: { readonly kube: Credentials; readonly kubeAside: Credentials },
+  clock: Clock,
+  { logger }: Log,
+): Network {
   const outbound = {
     userAgent: `leasehold/${version}`,
     lookup: rememberingLookup((name) => lookup(name, { all: true }), clock),
   };
-  const kube = new KubeTransport(new Credentials(settings.kubernetes, clock), clock, outbound);
+  const kube = new KubeTransport(credentials.kube, clock, outbound);
+  const kubeAside = new KubeTransport(credentials.kubeAside, clock, outbound);
   return {
     kube,
+    kubeAside,
     provider: createProviderHttp(clock, outbound),
     ask: (question) => askFor(question, outbound),
     serve: (answers) =>
@@ -116,7 +131,10 @@ function openNetwork(settings: Settings, clock: Clock, { logger }: Log): Network
         answers,
         onProblem: (message) => logger.error({ event: 'listen-failed' }, message),
       }),
-    close: () => kube.close(),
+    close: () => {
+      kube.close();
+      kubeAside.close();
+    },
   };
 }
 

@@ -6,6 +6,72 @@
  */
 
 const MASK = '[secret]';
+/** A shorter value would blot out half of an innocent line. */
+const LENGTH_MIN = 6;
+/** Of a secret of several lines, such as a key in PEM, each line this long gives part of it away. */
+const LINE_LENGTH_MIN = 16;
+/** Where a value stands inside what is encoded as base64, its own part of that looks different by its place. */
+const BASE64_PLACES = [0, 1, 2] as const;
+/** What stands before or after it changes so many characters of its base64 at the most. */
+const BASE64_EDGE = 2;
+const REMEMBERED_MAX = 256;
+
+/** The forms of each secret, made once: every line of the log asks for them. */
+const formsOf = new Map<string, readonly string[]>();
+
+/**
+ * Replaces every secret in a text, also in the forms it takes inside JSON, a URL, a form, base64, or hexadecimal digits, and
+ * each line of one that has several.
+ */
+export function blotOut(text: string, secrets: readonly string[]): string {
+  let clean = text;
+  for (const secret of secrets) for (const form of rememberedForms(secret)) clean = clean.replaceAll(form, MASK);
+  return clean;
+}
+
+function rememberedForms(secret: string): readonly string[] {
+  const known = formsOf.get(secret);
+  if (known !== undefined) return known;
+  if (formsOf.size >= REMEMBERED_MAX) formsOf.clear();
+  const forms = allForms(secret);
+  formsOf.set(secret, forms);
+  return forms;
+}
+
+/** The longest come first, so that no part of one stays behind. */
+function allForms(secret: string): readonly string[] {
+  if (secret.length < LENGTH_MIN) return [];
+  const lines = secret.includes('\n')
+    ? secret.split(/\r?\n/).filter((line) => line.length >= LINE_LENGTH_MIN && !line.startsWith('-----'))
+    : [];
+  const forms = [secret, ...lines].flatMap((each) => [
+    each,
+    JSON.stringify(each).slice(1, -1),
+    ...urlForms(each),
+    ...base64Forms(each),
+    Buffer.from(each).toString('hex'),
+  ]);
+  return [...new Set(forms)].filter((form) => form.length >= LENGTH_MIN).sort((a, b) => b.length - a.length);
+}
+
+function urlForms(text: string): readonly string[] {
+  const encoded = encodeURIComponent(text);
+  const form = new URLSearchParams({ '': text }).toString().slice(1);
+  // The digits of an escape may be written small, too (RFC 3986, section 6.2.2.1).
+  return [encoded, form].flatMap((each) => [each, each.replace(/%[0-9A-F]{2}/g, (escape) => escape.toLowerCase())]);
+}
+
+function base64Forms(text: string): readonly string[] {
+  return BASE64_PLACES.flatMap((place) => {
+    const encoded = Buffer.from('\0'.repeat(place) + text)
+      .toString('base64')
+      .replace(/=+$/, '');
+    const inner = encoded.slice(place === 0 ? 0 : place + 1);
+    const whole = place === 0 ? [inner] : [];
+    const each = [...whole, inner.slice(0, -BASE64_EDGE)].filter((form) => form.length >= LENGTH_MIN * 2 || form === encoded);
+    return each.flatMap((form) => [form, form.replaceAll('+', '-').replaceAll('/', '_')]);
+  });
+}
 
 export class Secret {
   readonly #read: () => string;

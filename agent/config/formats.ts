@@ -73,6 +73,11 @@ export const kubernetesName: Format<string> = format('lower-case letters, digits
   raw.length <= 253 && /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(raw) ? raw : null,
 );
 
+/** What tells an object from all others: a UUID, or, for a pod that a file on the node describes, a hash of that. */
+export const uid: Format<string> = format('a uid, such as 5f0c0a4e-0000-4000-8000-000000000001', (raw) =>
+  /^[0-9a-z]([-0-9a-z]{0,62}[0-9a-z])?$/i.test(raw) ? raw : null,
+);
+
 export function oneOf<const Value extends string>(...values: readonly Value[]): Format<Value> {
   return format(values.join(' or '), (raw) => values.find((value) => value === raw) ?? null);
 }

@@ -19,6 +19,7 @@ import {
   positiveInteger,
   text,
   token,
+  uid,
 } from './formats.ts';
 import { probeList } from './probe-text.ts';
 
@@ -45,7 +46,9 @@ export const SCHEMA = {
     defaultDoc: 'host name',
     doc: 'The node this agent runs on, as Kubernetes names it; the manifests fill it in.',
   }),
+  POD_NAME: setting({ format: kubernetesName, default: null, doc: "The agent's own pod, for its Events; the manifests fill it in." }),
   POD_NAMESPACE: setting({ format: kubernetesName, default: null, doc: "The agent's own namespace; the manifests fill it in." }),
+  POD_UID: setting({ format: uid, default: null, doc: "The uid of the agent's own pod; the manifests fill it in." }),
   KUBECONFIG: setting({
     format: text,
     default: null,

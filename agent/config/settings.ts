@@ -21,6 +21,8 @@ import { SCHEMA } from './schema.ts';
 
 export interface Settings {
   readonly nodeName: string;
+  /** The agent's own pod; null where it is none, or not told which. */
+  readonly pod: { readonly name: string; readonly namespace: string; readonly uid: string } | null;
   readonly kubernetes: CredentialSource;
   readonly lease: {
     readonly name: string;
@@ -102,6 +104,7 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
   const probes = assembleProbes(reader, world);
   const all = {
     nodeName: reader.get('NODE_NAME') ?? world.hostname,
+    pod: ownPod(reader),
     kubernetes,
     lease: { name: reader.get('LEASE_NAME'), namespace: leaseNamespace(reader, world), durationMs, renewDeadlineMs, renewIntervalMs },
     addresses,
@@ -218,6 +221,11 @@ function selfDependence(kubernetes: CredentialSource | null, addresses: readonly
         `KUBERNETES_SERVICE_HOST="${kubernetes.host}" is one of ADDRESSES, so that nobody could take ${text} again once it is lost: ` +
         'name an API server that does not depend on it, such as the one on this node (status.hostIP, as in manifests/overlays/control-plane)',
     );
+}
+
+function ownPod(reader: SettingsReader): Settings['pod'] {
+  const [name, namespace, uid] = [reader.get('POD_NAME'), reader.get('POD_NAMESPACE'), reader.get('POD_UID')];
+  return name === null || namespace === null || uid === null ? null : { name, namespace, uid };
 }
 
 function leaseNamespace(reader: SettingsReader, world: SettingsWorld): string {

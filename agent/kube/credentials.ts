@@ -2,7 +2,8 @@
  * Where the Kubernetes API is and how to be let in: by a service account in a cluster, by a kubeconfig outside one.
  *
  * Guarantees: a service account's token is read again at least once a minute, as it is rotated; `reload` reads
- * everything again at once. What cannot be read is an error that names the file; no error holds a credential.
+ * everything again at once. What cannot be read is an error that names the file; no error holds a credential. What the
+ * last few reads have brought is known as secret, in every form that goes over the wire.
  */
 import { KubeConfig } from '@kubernetes/client-node/dist/config.js';
 import type { RequestOptions } from 'node:https';
@@ -28,16 +29,24 @@ export const SERVICE_ACCOUNT_FOLDER = '/var/run/secrets/kubernetes.io/serviceacc
 /** How long what a credential plugin or file gave is used before it is asked again. */
 const REUSE_MS = 10_000;
 const REASON_LENGTH_MAX = 200;
+/** A token is good for a while after it was rotated away; one that is this many behind is not. */
+const SECRETS_MAX = 32;
 
 export class Credentials {
   readonly #source: CredentialSource;
   readonly #clock: Clock;
   #config: KubeConfig | null = null;
   #access: { readonly value: ApiAccess; readonly readAtMs: number } | null = null;
+  readonly #secrets = new Set<string>();
 
   constructor(source: CredentialSource, clock: Clock) {
     this.#source = source;
     this.#clock = clock;
+  }
+
+  /** What must not be shown to anybody. */
+  get secrets(): readonly string[] {
+    return [...this.#secrets];
   }
 
   /** Throws an Error that says what could not be read. */
@@ -63,6 +72,7 @@ export class Credentials {
       if (cluster.proxyUrl !== undefined) throw new Error('its cluster names a proxy-url, and the agent connects directly only');
       const options: RequestOptions = {};
       await this.#config.applyToHTTPSOptions(options);
+      this.#remember(secretsOf(options));
       return {
         server: new URL(cluster.server),
         headers: plainHeaders(options.headers),
@@ -74,6 +84,24 @@ export class Credentials {
       throw new Error(`cannot read the credentials for the Kubernetes API from ${nameOf(this.#source)}: ${explain(asError(error))}`);
     }
   }
+
+  #remember(secrets: readonly string[]): void {
+    for (const secret of secrets) {
+      // The latest stands last.
+      this.#secrets.delete(secret);
+      this.#secrets.add(secret);
+    }
+    for (const oldest of this.#secrets) if (this.#secrets.size > SECRETS_MAX) this.#secrets.delete(oldest);
+  }
+}
+
+/** Everything in the options of a request that proves who sends it. */
+function secretsOf({ headers, auth, key, pfx, passphrase }: RequestOptions): string[] {
+  const [, token] = /^\S+\s+(\S+)$/.exec(plainHeaders(headers)['Authorization'] ?? '') ?? [];
+  const password = auth?.slice(auth.indexOf(':') + 1);
+  const [keyText, pfxText] = [key, pfx].map((each) => (typeof each === 'string' || Buffer.isBuffer(each) ? each.toString() : undefined));
+  const basic = auth === undefined || auth === null ? undefined : Buffer.from(auth).toString('base64');
+  return [token, password, basic, keyText?.trim(), pfxText, passphrase].filter((each): each is string => each !== undefined && each !== '');
 }
 
 function loadConfig(source: CredentialSource): KubeConfig {
@@ -95,8 +123,9 @@ function loadConfig(source: CredentialSource): KubeConfig {
   return config;
 }
 
-/** A YAML error quotes the lines around it, which may hold a token, so only its reason is passed on. */
+/** What cannot be parsed is quoted in the error, and may hold a token, so only the reason is passed on. */
 function explain(error: Error & { reason?: string; mark?: { line?: number } }): string {
+  if (error instanceof SyntaxError) return 'what its credential plugin has written is not JSON';
   if (error.name === 'YAMLException') return `it is not YAML: ${error.reason ?? 'no reason given'} in line ${(error.mark?.line ?? 0) + 1}`;
   return (error.message.split('\n')[0] ?? '').slice(0, REASON_LENGTH_MAX);
 }

@@ -7,6 +7,7 @@
 import pino from 'pino';
 import type { Logger } from 'pino';
 import pretty from 'pino-pretty';
+import { blotOut } from '../secret.ts';
 
 export interface LogOptions {
   readonly level: string;
@@ -29,9 +30,6 @@ export interface Log {
 /** About ten thousand lines. */
 const WAITING_BYTES_MAX = 4 * 1024 * 1024;
 const IN_FLIGHT_MS = 10;
-const BLOT = '[secret]';
-/** A shorter value would blot out half of an innocent line. */
-const SECRET_LENGTH_MIN = 6;
 
 export function createLog({ level, format, secrets, base, fd }: LogOptions): Log {
   const destination = pino.destination({ fd, sync: false, minLength: 0, maxLength: WAITING_BYTES_MAX });
@@ -74,17 +72,6 @@ export function createLog({ level, format, secrets, base, fd }: LogOptions): Log
       }
     },
   };
-}
-
-/** Replaces every secret in a text, also in the form it takes inside JSON or a URL. */
-export function blotOut(line: string, secrets: readonly string[]): string {
-  let clean = line;
-  for (const secret of secrets) {
-    if (secret.length < SECRET_LENGTH_MIN) continue;
-    for (const form of new Set([secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret)]))
-      clean = clean.replaceAll(form, BLOT);
-  }
-  return clean;
 }
 
 /** An error's own fields may hold a whole request with its headers, so only these are shown. */

@@ -91,6 +91,12 @@ describe('settings', () => {
     assert.deepEqual(problems({ ...WORKING, KUBERNETES_SERVICE_HOST: '203.0.113.10', KUBECONFIG: '/k' }, { '/k': '{}' }), []);
   });
 
+  test('the own pod is known where all of it is told', () => {
+    const pod = { POD_NAME: 'leasehold-x7k2p', POD_NAMESPACE: 'agents', POD_UID: '5f0c0a4e-0000-4000-8000-000000000001' };
+    assert.deepEqual(load({ ...WORKING, ...pod }).pod, { name: pod.POD_NAME, namespace: pod.POD_NAMESPACE, uid: pod.POD_UID });
+    for (const name of Object.keys(pod)) assert.equal(load({ ...WORKING, ...pod, [name]: '' }).pod, null, name);
+  });
+
   test('addresses are read in any spelling and kept in one', () => {
     const { addresses } = load({ ...WORKING, ADDRESSES: '203.0.113.10/24, 2001:DB8:0::0001' });
     assert.deepEqual(
@@ -174,7 +180,9 @@ describe('what is wrong with settings', () => {
   /** A value that is refused, for every setting that can refuse one. */
   const MALFORMED: Readonly<Record<string, readonly string[]>> = {
     NODE_NAME: ['Node A', 'node_a'],
+    POD_NAME: ['Upper', 'a_b'],
     POD_NAMESPACE: ['Upper', 'a_b'],
+    POD_UID: ['a b', '-x', 'x'.repeat(65)],
     KUBERNETES_SERVICE_HOST: ['https://10.96.0.1', '10.96.0.1:443'],
     KUBERNETES_SERVICE_PORT: ['0', '65536', 'https'],
     LEASE_NAME: ['My Lease', '-x'],

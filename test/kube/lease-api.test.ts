@@ -15,27 +15,15 @@ import { KubeLeaseWatch } from '../../agent/kube/lease-watch.ts';
 import type { WatchState } from '../../agent/kube/lease-watch.ts';
 import { KubeTransport } from '../../agent/kube/transport.ts';
 import type { LeaseWrite } from '../../agent/ports.ts';
-import { findAssets } from '../../e2e/control-plane/assets.ts';
-import { ControlPlane, kubeconfigFor } from '../../e2e/control-plane/control-plane.ts';
+import { kubeconfigFor } from '../../e2e/control-plane/control-plane.ts';
 import { KubeAdmin } from '../../e2e/control-plane/kube-admin.ts';
-import type { Answer, WatchEvent } from '../../e2e/control-plane/kube-admin.ts';
+import type { WatchEvent } from '../../e2e/control-plane/kube-admin.ts';
 import { NAMESPACE } from '../../e2e/control-plane/our-manifests.ts';
 import { eventually } from '../support/eventually.ts';
-import { KubeApi } from '../support/kube-api.ts';
 import { OUTBOUND } from '../support/outbound.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
-
-/** A server that is held to the contract. */
-interface Served {
-  readonly url: string;
-  readonly ca: string;
-  readonly adminToken: string;
-  /** Of our ServiceAccount, with the rights of our Role. */
-  readonly agentToken: string;
-  /** Makes the server forget what happened so far, for watches. */
-  forget(): Promise<void>;
-  close(): Promise<void>;
-}
+import { seen, servers } from '../support/served-kube.ts';
+import type { Served } from '../support/served-kube.ts';
 
 const LEASES = leasesPath(NAMESPACE);
 const MERGE = 'application/merge-patch+json';
@@ -49,59 +37,6 @@ const BAD_TIMES = [
   '',
 ];
 
-/** What our Role allows. */
-function mayAgent(verb: string, resource: string, name: string): boolean {
-  if (resource !== 'leases') return false;
-  return verb === 'create' || (['get', 'list', 'watch', 'patch'].includes(verb) && name === 'leasehold');
-}
-
-async function serveStandIn(): Promise<Served> {
-  const api = await KubeApi.start();
-  api.tokens.set('admin', { may: () => true });
-  api.tokens.set('agent', { may: mayAgent });
-  api.create({}, { namespace: NAMESPACE, labels: { 'app.kubernetes.io/name': 'leasehold' } });
-  return {
-    url: api.http.url,
-    ca: api.ca,
-    adminToken: 'admin',
-    agentToken: 'agent',
-    forget: () => {
-      api.cutWatches();
-      api.compact();
-      return Promise.resolve();
-    },
-    close: () => api.close(),
-  };
-}
-
-async function serveReal(assets: ReturnType<typeof findAssets>): Promise<Served> {
-  assert.ok(assets.is === 'available');
-  const folder = mkdtempSync(join(tmpdir(), 'leasehold-contract-'));
-  const plane = await ControlPlane.start({ assets, folder });
-  return {
-    url: plane.url,
-    ca: plane.ca,
-    adminToken: plane.adminToken,
-    agentToken: plane.token,
-    // What a watch can resume from is in the server's memory.
-    forget: async () => {
-      await plane.killApiserver();
-      await plane.startApiserver();
-    },
-    close: async () => {
-      await plane.close();
-      rmSync(folder, { recursive: true });
-    },
-  };
-}
-
-/** Everything in an answer that the agent looks at: status, reason, the name it is about, the fields that are wrong. */
-function seen({ status, body }: Answer): string {
-  const fields = (listAt(body, 'details', 'causes') ?? []).map((cause) => stringAt(cause, 'field') ?? stringAt(cause, 'reason'));
-  const parts = [status, stringAt(body, 'reason'), stringAt(body, 'details', 'name'), ...new Set(fields)];
-  return parts.filter((part) => part !== undefined).join(' ');
-}
-
 const versionOf = (lease: unknown): string => stringAt(lease, 'metadata', 'resourceVersion') ?? assert.fail('no version');
 const uidOf = (lease: unknown): string => stringAt(lease, 'metadata', 'uid') ?? assert.fail('no uid');
 const body = (name: string, metadata: object = {}, spec: object = {}): object => ({
@@ -111,12 +46,7 @@ const body = (name: string, metadata: object = {}, spec: object = {}): object =>
   spec,
 });
 
-const assets = findAssets(process.env);
-
-for (const [what, serve, skip] of [
-  ['the stand-in', serveStandIn, false],
-  ['a real kube-apiserver', () => serveReal(assets), assets.is === 'unavailable' ? assets.why : false],
-] as const) {
+for (const { what, serve, skip } of servers()) {
   describe(`the Lease API of ${what}`, { skip }, () => {
     let served: Served;
     let admin: KubeAdmin;

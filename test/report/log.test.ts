@@ -3,8 +3,9 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { blotOut, createLog } from '../../agent/report/log.ts';
+import { createLog } from '../../agent/report/log.ts';
 import type { Log } from '../../agent/report/log.ts';
+import { blotOut } from '../../agent/secret.ts';
 import { eventually } from '../support/eventually.ts';
 
 let folder: string;

@@ -74,12 +74,24 @@ const SLOW_SHARE = 0.01;
 const PROVIDER_MS = 30;
 const KUBE_TOKEN = 'agent-token';
 
+/** What is asked aside is not about the Lease, so nobody judges it. */
+const NOBODY: Observer = {
+  onLeaseSent: () => undefined,
+  onLeaseHandled: () => undefined,
+  onLeaseAnswer: () => undefined,
+  onProviderSent: () => undefined,
+};
+
 /** The network of one process. */
 export function networkOf(world: NetworkWorld, process: SimProcess): Network {
   return {
     kube: {
       request: (call) => kubeRequest(world, process, call),
       stream: (call) => kubeStream(world, process, call),
+    },
+    kubeAside: {
+      request: (call) => kubeRequest({ ...world, observer: NOBODY }, process, call),
+      stream: () => Promise.reject(new Error('nothing is watched aside')),
     },
     provider: (call) => providerRequest(world, process, call),
     ask: () => async (signal) => {
@@ -158,8 +170,10 @@ function kubeExchange(
       time.after(oneWayMs(world, way), () => process.deliver('answer', () => (isOver() ? undefined : work())));
     };
     const refuse = (): void => answerLater(() => reject(new KubeTrouble('unreachable', 'connect ECONNREFUSED')));
-    const leapMs = process.leapMs('request');
-    if (call.method !== 'GET') process.hasWritten();
+    // Faults are aimed at what touches the Lease.
+    const isAside = observer === NOBODY;
+    const leapMs = isAside ? 0 : process.leapMs('request');
+    if (call.method !== 'GET' && !isAside) process.hasWritten();
     const cut = way.cut ?? conditions.kube.outage;
     if (cut === 'refused') return refuse();
     // A connection that was kept takes a request that never arrives; a new one is never made.

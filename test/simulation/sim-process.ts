@@ -103,6 +103,7 @@ export class SimProcess {
         ),
       log: this.#log(),
       usage: () => ({ cpuSeconds: 0, residentBytes: 0, heapUsedBytes: 0, openFileDescriptors: 0, startedAtSeconds: 0 }),
+      conceal: (text) => text,
       onDefect: (error) => this.#world.onDefect(this, error),
     });
     this.#agent.stopped.then(

@@ -1,15 +1,16 @@
 /**
- * The Lease part of the Kubernetes API as a model: Leases with optimistic concurrency, watches, permissions of bearer tokens.
- * It answers one request at a time as a real kube-apiserver was measured to.
+ * The part of the Kubernetes API that Leasehold uses as a model: Leases with optimistic concurrency, watches, Events (see
+ * kube-events-model.ts), permissions of bearer tokens. It answers one request at a time as a real kube-apiserver was measured to.
  *
  * Guarantees: no socket and no timer of its own, and nothing but the clock and the uids that it is given, so that a stand-in
  * serves it over TLS and a simulation in virtual time. A watch is told of each event in the call that makes it.
  * Not modelled: other resources, server-side apply, managed fields, pagination, admission.
  */
 import type { Answer } from './http-stand-in.ts';
+import { EVENTS, EventsModel } from './kube-events-model.ts';
 
-type Json = { [name: string]: JsonValue };
-type JsonValue = string | number | boolean | null | JsonValue[] | Json;
+export type Json = { [name: string]: JsonValue };
+export type JsonValue = string | number | boolean | null | JsonValue[] | Json;
 
 /** A stored Lease. */
 export interface StoredLease {
@@ -35,7 +36,7 @@ export interface StoredLease {
 
 /** Who a token belongs to and what it may do. */
 export interface Permissions {
-  readonly may: (verb: string, resource: string, name: string) => boolean;
+  readonly may: (verb: string, resource: string, name: string, namespace: string) => boolean;
 }
 
 interface Event {
@@ -79,7 +80,7 @@ interface Watcher {
 
 const LEASES = /^\/apis\/coordination\.k8s\.io\/v1\/namespaces\/([^/]+)\/leases(?:\/([^/]+))?$/;
 const NODES = /^\/api\/v1\/nodes\/([^/]+)$/;
-const SIX_DIGITS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}(Z|[+-]\d{2}:\d{2})$/;
+export const SIX_DIGITS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}(Z|[+-]\d{2}:\d{2})$/;
 const FIRST_VERSION = 1_000;
 const ANYTHING: Permissions = { may: () => true };
 
@@ -89,6 +90,7 @@ export class KubeModel {
   readonly nodes = new Map<string, string>();
   /** Told of every Lease as it is stored. */
   onStored: (lease: StoredLease) => void = () => undefined;
+  readonly events: EventsModel;
   readonly #leases = new Map<string, StoredLease>();
   readonly #watchers = new Set<Watcher>();
   readonly #history: Event[] = [];
@@ -99,6 +101,7 @@ export class KubeModel {
 
   constructor(options: KubeModelOptions) {
     this.#options = options;
+    this.events = new EventsModel({ now: () => this.#now(), newUid: options.newUid, nextVersion: () => String((this.#version += 1)) });
   }
 
   get watchers(): number {
@@ -171,10 +174,18 @@ export class KubeModel {
     const url = new URL(request.path, 'http://stand-in');
     const [, namespace, name] = LEASES.exec(url.pathname) ?? [];
     const [, node] = NODES.exec(url.pathname) ?? [];
+    const [, eventNamespace, event] = EVENTS.exec(url.pathname) ?? [];
+    if (eventNamespace !== undefined) {
+      const verb = verbOf(request.method, event !== undefined, false);
+      return (
+        this.#authorize(request, verb, 'events', event ?? '', eventNamespace) ??
+        this.events.handle(verb, eventNamespace, event ?? null, request)
+      );
+    }
     const selected = /^metadata\.name=(.+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
     const isWatch = ['1', 'true'].includes(url.searchParams.get('watch') ?? '');
     const verb = verbOf(request.method, name !== undefined || node !== undefined, isWatch);
-    const denied = this.#authorize(request, verb, node === undefined ? 'leases' : 'nodes', node ?? name ?? selected ?? '');
+    const denied = this.#authorize(request, verb, node === undefined ? 'leases' : 'nodes', node ?? name ?? selected ?? '', namespace ?? '');
     if (denied !== null) return denied;
     if (node !== undefined) return this.#node(node);
     if (namespace === undefined) return failure(404, 'NotFound', 'the server could not find the requested resource');
@@ -198,13 +209,13 @@ export class KubeModel {
     }
   }
 
-  #authorize(request: KubeRequest, verb: string, resource: string, name: string): Answer | null {
+  #authorize(request: KubeRequest, verb: string, resource: string, name: string, namespace: string): Answer | null {
     const [, token] = /^Bearer (.+)$/.exec(String(request.headers['authorization'] ?? '')) ?? [];
     if (token === undefined)
       return failure(403, 'Forbidden', `${resource} is forbidden: User "system:anonymous" cannot ${verb} resource "${resource}"`);
     const permissions = this.tokens.get(token);
     if (permissions === undefined) return failure(401, 'Unauthorized', 'Unauthorized');
-    if (permissions.may(verb, resource, name)) return null;
+    if (permissions.may(verb, resource, name, namespace)) return null;
     const message = `${resource} "${name}" is forbidden: User "agent" cannot ${verb} resource "${resource}"`;
     return failure(403, 'Forbidden', message, name === '' ? {} : { name });
   }
@@ -373,7 +384,7 @@ function sendEvent(send: (line: string) => void, type: string, object: StoredLea
   send(JSON.stringify({ type, object }));
 }
 
-function parse(text: string): Json | null {
+export function parse(text: string): Json | null {
   try {
     const json = JSON.parse(text) as JsonValue;
     return typeof json === 'object' && json !== null && !Array.isArray(json) ? json : null;
@@ -383,7 +394,7 @@ function parse(text: string): Json | null {
 }
 
 /** RFC 7396. */
-function mergePatch(target: JsonValue, patch: JsonValue): JsonValue {
+export function mergePatch(target: JsonValue, patch: JsonValue): JsonValue {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
   const result: Json = typeof target === 'object' && target !== null && !Array.isArray(target) ? { ...target } : {};
   for (const [name, value] of Object.entries(patch)) {
@@ -429,7 +440,7 @@ function normalized(body: Json, namespace: string, name: string): StoredLease {
 }
 
 /** An offset is normalised to Z. */
-function toUtc(time: string): string {
+export function toUtc(time: string): string {
   if (time.endsWith('Z')) return time;
   const micros = /\.(\d{6})/.exec(time)?.[1] ?? '000000';
   return new Date(Date.parse(time)).toISOString().replace(/\.\d{3}Z$/, `.${micros}Z`);
@@ -475,7 +486,7 @@ function invalidSpec(name: string, { spec }: StoredLease): Answer | null {
   return null;
 }
 
-function failure(status: number, reason: string, message: string, details: Json = {}): Answer {
+export function failure(status: number, reason: string, message: string, details: Json = {}): Answer {
   return { status, body: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, details, code: status } };
 }
 
@@ -515,7 +526,7 @@ function invalidPatch(problem: string): Answer {
   });
 }
 
-function sorted(value: unknown): unknown {
+export function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
