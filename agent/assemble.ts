@@ -4,17 +4,21 @@
  * Guarantees: whatever touches the outside (clock, chance, network, interface, log) is passed in. Once the contender has
  * nothing left to do, everything else ends, too.
  */
+import { ApplicationFollower } from './application/follower.ts';
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { kindOf } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
+import { nodeOfIdentity, termOf } from './contender/lease.ts';
 import type { ContenderSettings } from './contender/settings.ts';
+import type { Contender } from './contender/state.ts';
+import { applicationText } from './kube/application-watch.ts';
 import { KubeLeaseStore } from './kube/lease-store.ts';
 import { KubeLeaseWatch } from './kube/lease-watch.ts';
 import { readProviderId } from './kube/node.ts';
 import type { KubeHttp } from './kube/transport.ts';
 import type { Link, Provider } from './ports.ts';
-import type { Ask, ProbeQuestion } from './probe/probe.ts';
+import type { Ask, ProbeQuestion, ProbeSpec } from './probe/probe.ts';
 import { Prober } from './probe/prober.ts';
 import type { ResidenceReport } from './residence.ts';
 import { HcloudApi } from './provider/hcloud-api.ts';
@@ -98,7 +102,14 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     },
     onDefect: world.onDefect,
   });
-  const prober = new Prober(settings.probes, network.ask, clock, (verdict) => {
+  const following = followApplication(settings, world, {
+    holder: () => holderIn(loop.contender),
+    onNews: () => prober.askAhead(following?.probe.name ?? ''),
+  });
+  const probes = following === null ? settings.probes : [...settings.probes, following.probe];
+  const ask = (question: ProbeQuestion | ApplicationQuestion): Ask =>
+    question.kind === 'application' ? question.ask : network.ask(question);
+  const prober = new Prober<ProbeQuestion | ApplicationQuestion>(probes, ask, clock, (verdict) => {
     const { healthy, reason } = verdict;
     const isNews = loop.contender.verdict?.healthy !== healthy;
     logger[!isNews ? 'debug' : healthy ? 'info' : 'warn'](
@@ -126,6 +137,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
         wallMs: clock.wallMs(),
         owners: reachability.owners,
         probes: prober.status,
+        application: following?.follower.status ?? null,
         readinessProblems: readinessProblems(),
         transitions: journal.transitions,
         droppedLogLines: log.dropped(),
@@ -139,6 +151,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     }),
     watch.run(ending.signal),
     prober.run(ending.signal),
+    following?.follower.run(ending.signal),
     keepPrepared(provider, clock, ending.signal, ({ is, reason }, mayContend) => {
       if (reason !== providerReason) logger[is === 'ready' ? 'info' : 'error']({ event: `provider-${is}` }, reason);
       providerReason = reason;
@@ -156,6 +169,35 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
       await background;
     }),
   };
+}
+
+/** Whether the application is on this node is asked of what follows it, and judged like any probe. */
+interface ApplicationQuestion {
+  readonly kind: 'application';
+  readonly ask: Ask;
+}
+
+function followApplication(
+  { application, nodeName }: Settings,
+  { network, clock, random, log: { logger } }: AgentWorld,
+  { holder, onNews }: { readonly holder: () => string | null; readonly onNews: () => void },
+): { readonly follower: ApplicationFollower; readonly probe: ProbeSpec<ApplicationQuestion> } | null {
+  if (application === null) return null;
+  const { name, probe, eviction } = application;
+  const follower = new ApplicationFollower(
+    { name, node: nodeName, eviction },
+    { http: network.kube, clock, random, holder, onNews, tell: (level, event, message) => logger[level]({ event }, message) },
+  );
+  return {
+    follower,
+    probe: { ...probe, name: `application ${applicationText(name)}`, question: { kind: 'application', ask: follower.ask } },
+  };
+}
+
+/** The node of the agent that the Lease names, as far as this one knows. */
+function holderIn({ observation }: Contender): string | null {
+  const term = observation === null ? null : termOf(observation.sight);
+  return term === null ? null : nodeOfIdentity(term.holder);
 }
 
 function contenderSettings(settings: Settings, identity: string, isFenced: boolean): ContenderSettings {
