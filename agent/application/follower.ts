@@ -55,6 +55,9 @@ export class ApplicationFollower {
   readonly #world: FollowerWorld;
   readonly #watch: ApplicationWatch;
   readonly #problems = new Map<string, string>();
+  /** Resolves when there is something to go by: where the application is, or why that cannot be known. */
+  readonly #informed: Promise<void>;
+  #inform: () => void = () => undefined;
   #presence: Presence | null = null;
   #unknownBecause = 'where it is has not been read yet';
   #evictor: EvictorState | null;
@@ -63,6 +66,7 @@ export class ApplicationFollower {
 
   constructor(options: FollowerOptions, world: FollowerWorld) {
     this.#options = options;
+    this.#informed = new Promise((resolve) => (this.#inform = resolve));
     this.#world = world;
     this.#evictor = options.eviction === null ? null : newEvictor(options.eviction.delayMs);
     this.#watch = new ApplicationWatch(world.http, options.name, world.clock, world.random, {
@@ -72,15 +76,18 @@ export class ApplicationFollower {
         else this.#problems.set(what, problem);
         const event = stands ? 'application-watch-stands' : 'application-watch-broken';
         world.tell(isRefused ? 'warn' : 'debug', event, stands ? `watching ${what}` : `the watch of ${what} broke: ${problem}`);
-        if (this.#presence === null) world.onNews();
+        if (stands || this.#presence !== null) return;
+        this.#inform();
+        world.onNews();
       },
     });
   }
 
-  /** Good while a pod of the application is ready on this node; answers from memory. */
-  readonly ask: Ask = () => {
+  /** Good while a pod of the application is ready on this node. Answers from memory, once there is anything in it. */
+  readonly ask: Ask = async (signal) => {
+    if (this.#presence === null) await Promise.race([this.#informed, abortOf(signal)]);
     const { isHere, reason } = this.status;
-    return isHere === true ? Promise.resolve() : Promise.reject(new Error(reason));
+    if (isHere !== true) throw new Error(reason);
   };
 
   get status(): ApplicationStatus {
@@ -108,6 +115,7 @@ export class ApplicationFollower {
     this.#presence = sight.is === 'seen' ? presenceOn(this.#options.node, sight.pods) : null;
     if (sight.is === 'unknown') this.#unknownBecause = sight.reason;
     const isNews = before?.isReady !== this.#presence?.isReady || before?.reason !== this.#presence?.reason;
+    this.#inform();
     if (isNews) this.#world.onNews();
     this.#step({ type: 'presence', presence: this.#presence, atMs: this.#world.clock.nowMs() });
   }
@@ -145,4 +153,11 @@ export class ApplicationFollower {
     const outcome = await evict(this.#world.http, eviction.own, signal);
     this.#step({ type: 'answered', outcome, atMs: this.#world.clock.nowMs() });
   }
+}
+
+function abortOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(asError(signal.reason));
+    signal.addEventListener('abort', () => reject(asError(signal.reason)), { once: true });
+  });
 }
