@@ -99,6 +99,8 @@ export class ControlPlane {
       // It would publish its own address, for which there is neither use nor, on loopback, leave.
       '--endpoint-reconciler-type=none',
       '--authorization-mode=RBAC',
+      // A Pod may be made: no controller gives its ServiceAccount what this would ask for.
+      '--disable-admission-plugins=ServiceAccount',
       `--token-auth-file=${file('tokens.csv', `${adminToken},admin,1,system:masters\n`)}`,
       `--service-account-issuer=${AUDIENCE}`,
       `--api-audiences=${AUDIENCE}`,

@@ -8,7 +8,7 @@ import { leasesPath } from '../../agent/kube/lease-store.ts';
 import { findAssets } from '../../e2e/control-plane/assets.ts';
 import { ControlPlane } from '../../e2e/control-plane/control-plane.ts';
 import { KubeAdmin } from '../../e2e/control-plane/kube-admin.ts';
-import { LEASE_PATH, NAMESPACE } from '../../e2e/control-plane/our-manifests.ts';
+import { LEASE_PATH, NAMESPACE, SERVICE_ACCOUNT } from '../../e2e/control-plane/our-manifests.ts';
 import { eventually } from '../support/eventually.ts';
 
 const assets = findAssets(process.env);
@@ -57,6 +57,13 @@ describe('a real control plane', { skip: assets.is === 'unavailable' ? assets.wh
     await eventually('it has shown the change', () => holders.includes('somebody'));
     stop.abort();
     await assert.rejects(watching);
+  });
+
+  test('takes a Pod, although no controller looks after its ServiceAccount', async () => {
+    const pods = `/api/v1/namespaces/${NAMESPACE}/pods`;
+    const spec = { serviceAccountName: SERVICE_ACCOUNT, containers: [{ name: 'one', image: 'one' }] };
+    await plane.admin.create(pods, { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'one' }, spec });
+    assert.equal(stringAt(await plane.admin.get(`${pods}/one`), 'status', 'phase'), 'Pending');
   });
 
   test('still holds everything after its API server was killed and started again', async () => {
