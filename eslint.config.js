@@ -17,6 +17,7 @@ const ROOMS = {
   provider: { values: [], types: ['contender'] },
   link: { values: [], types: ['contender'] },
   probe: { values: [], types: [] },
+  application: { values: ['kube'], types: ['kube', 'probe'] },
   report: { values: ['contender'], types: ['contender'] },
 };
 

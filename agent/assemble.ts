@@ -4,22 +4,26 @@
  * Guarantees: whatever touches the outside (clock, chance, network, interface, log) is passed in. Once the contender has
  * nothing left to do, everything else ends, too.
  */
+import { ApplicationFollower } from './application/follower.ts';
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { concealingProvider, concealingStore } from './concealment.ts';
 import type { Conceal } from './concealment.ts';
 import { kindOf } from './config/settings.ts';
-import type { Settings } from './config/settings.ts';
+import type { ApplicationSettings, Settings } from './config/settings.ts';
+import { nodeOfIdentity, termOf } from './contender/lease.ts';
 import type { ContenderSettings } from './contender/settings.ts';
 import { EventRecorder } from './kube/event-recorder.ts';
 import { KubeEvents } from './kube/events.ts';
+import type { Contender } from './contender/state.ts';
+import { applicationText } from './kube/application-watch.ts';
 import { KubeLeaseStore } from './kube/lease-store.ts';
 import { KubeLeaseWatch } from './kube/lease-watch.ts';
 import { readProviderId } from './kube/node.ts';
 import { observedKubeHttp } from './kube/observed-http.ts';
 import type { KubeHttp } from './kube/transport.ts';
 import type { Link, Provider } from './ports.ts';
-import type { Ask, ProbeQuestion } from './probe/probe.ts';
+import type { Ask, ProbeQuestion, ProbeSpec } from './probe/probe.ts';
 import { Prober } from './probe/prober.ts';
 import type { Verdict } from './probe/prober.ts';
 import type { ResidenceReport } from './residence.ts';
@@ -126,6 +130,17 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     },
     onDefect: world.onDefect,
   });
+  const following = followApplication(
+    settings,
+    { ...world, network },
+    {
+      holder: () => holderIn(loop.contender),
+      onNews: () => prober.askAhead(following?.probe.name ?? ''),
+    },
+  );
+  const probes = following === null ? settings.probes : [...settings.probes, following.probe];
+  const ask = (question: ProbeQuestion | ApplicationQuestion): Ask =>
+    question.kind === 'application' ? question.ask : network.ask(question);
   const onVerdict = (verdict: Verdict): void => {
     const { healthy, reason } = verdict;
     const isNews = loop.contender.verdict?.healthy !== healthy;
@@ -135,7 +150,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     );
     loop.post({ type: 'verdict', ...verdict });
   };
-  const prober = new Prober(settings.probes, network.ask, clock, onVerdict, (answer) => metrics.probes.note(answer));
+  const prober = new Prober<ProbeQuestion | ApplicationQuestion>(probes, ask, clock, onVerdict, (answer) => metrics.probes.note(answer));
   const readinessProblems = (): readonly string[] => reachability.problems(loop.contender);
   const server = network.serve({
     livenessProblem: () => {
@@ -167,6 +182,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
         wallMs: clock.wallMs(),
         owners: reachability.owners,
         probes: prober.status,
+        application: following?.follower.status ?? null,
         readinessProblems: readinessProblems(),
         transitions: journal.transitions,
         droppedLogLines: log.dropped(),
@@ -180,6 +196,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     }),
     watch.run(ending.signal),
     prober.run(ending.signal),
+    following?.follower.run(ending.signal),
     keepPrepared(provider, clock, ending.signal, ({ is, reason }, mayContend) => {
       if (reason !== providerReason) logger[is === 'ready' ? 'info' : 'error']({ event: `provider-${is}` }, reason);
       providerReason = reason;
@@ -215,6 +232,39 @@ function createRecorder(settings: Settings, { clock, random, network, identity, 
   );
 }
 
+/** Whether the application is on this node is asked of what follows it, and judged like any probe. */
+interface ApplicationQuestion {
+  readonly kind: 'application';
+  readonly ask: Ask;
+}
+
+function followApplication(
+  { application, nodeName }: Settings,
+  { network, clock, random, log: { logger } }: AgentWorld,
+  { holder, onNews }: { readonly holder: () => string | null; readonly onNews: () => void },
+): { readonly follower: ApplicationFollower; readonly probe: ProbeSpec<ApplicationQuestion> } | null {
+  if (application === null) return null;
+  const { name, eviction } = application;
+  const follower = new ApplicationFollower(
+    { name, node: nodeName, eviction },
+    { http: network.kube, clock, random, holder, onNews, tell: (level, event, message) => logger[level]({ event }, message) },
+  );
+  return {
+    follower,
+    probe: { ...application.probe, name: probeNameOf(application), question: { kind: 'application', ask: follower.ask } },
+  };
+}
+
+function probeNameOf({ name }: ApplicationSettings): string {
+  return `application ${applicationText(name)}`;
+}
+
+/** The node of the agent that the Lease names, as far as this one knows. */
+function holderIn({ observation }: Contender): string | null {
+  const term = observation === null ? null : termOf(observation.sight);
+  return term === null ? null : nodeOfIdentity(term.holder);
+}
+
 function contenderSettings(settings: Settings, identity: string, isFenced: boolean): ContenderSettings {
   const kind = kindOf(settings.provider.name);
   return {
@@ -234,7 +284,7 @@ function contenderSettings(settings: Settings, identity: string, isFenced: boole
   };
 }
 
-function metricFacts({ provider, lease, nodeName, addresses, probes }: Settings, version: string): MetricFacts {
+function metricFacts({ provider, lease, nodeName, addresses, probes, application }: Settings, version: string): MetricFacts {
   return {
     version,
     node: nodeName,
@@ -244,7 +294,7 @@ function metricFacts({ provider, lease, nodeName, addresses, probes }: Settings,
     isRouted: kindOf(provider.name) === 'routed',
     provider: provider.name,
     operations: provider.name === 'hcloud-floating-ip' ? HCLOUD_OPERATIONS : {},
-    probes: probes.map(({ name }) => name),
+    probes: [...probes.map(({ name }) => name), ...(application === null ? [] : [probeNameOf(application)])],
   };
 }
 

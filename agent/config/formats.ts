@@ -78,6 +78,24 @@ export const uid: Format<string> = format('a uid, such as 5f0c0a4e-0000-4000-800
   /^[0-9a-z]([-0-9a-z]{0,62}[0-9a-z])?$/i.test(raw) ? raw : null,
 );
 
+/** A label selector as kubectl takes it: `app=web,tier!=test,track in (a,b),ready,!beta`. It selects something. */
+export const labelSelector: Format<string> = format('labels as for kubectl --selector, such as app.kubernetes.io/name=web', (raw) => {
+  const requirements = raw.split(/,(?![^(]*\))/).map((each) => each.trim());
+  return requirements.every(isRequirement) ? requirements.join(',') : null;
+});
+
+const LABEL_KEY = '(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?';
+const LABEL_VALUE = '(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?';
+const REQUIREMENTS = [
+  `!?\\s*${LABEL_KEY}`,
+  `${LABEL_KEY}\\s*(?:=|==|!=)\\s*${LABEL_VALUE}`,
+  `${LABEL_KEY}\\s+(?:in|notin)\\s*\\(\\s*${LABEL_VALUE}(?:\\s*,\\s*${LABEL_VALUE})*\\s*\\)`,
+].map((each) => new RegExp(`^${each}$`));
+
+function isRequirement(raw: string): boolean {
+  return REQUIREMENTS.some((each) => each.test(raw));
+}
+
 export function oneOf<const Value extends string>(...values: readonly Value[]): Format<Value> {
   return format(values.join(' or '), (raw) => values.find((value) => value === raw) ?? null);
 }

@@ -14,6 +14,7 @@ import {
   hostAndPort,
   interfaceChoice,
   kubernetesName,
+  labelSelector,
   oneOf,
   port,
   positiveInteger,
@@ -149,6 +150,36 @@ export const SCHEMA = {
   PROBE_TIMEOUT: setting({ format: duration, default: '1s', doc: 'How long a probe waits for its answer.' }),
   PROBE_RISE: setting({ format: positiveInteger, default: '1', doc: 'So many good answers in a row make a probe healthy.' }),
   PROBE_FALL: setting({ format: positiveInteger, default: '2', doc: 'So many bad answers in a row make it unhealthy.' }),
+  APPLICATION_SELECTOR: setting({
+    format: labelSelector,
+    default: null,
+    doc:
+      'The labels of an application, as for `kubectl --selector`: a node is healthy only while a ready pod of it is there, besides what `PROBES` say. ' +
+      'Either this or `APPLICATION_SERVICE`; `PROBE_RISE` and `PROBE_FALL` apply.',
+  }),
+  APPLICATION_SERVICE: setting({
+    format: kubernetesName,
+    default: null,
+    doc: 'The same for an application that is named by its Service, whose own selector is followed.',
+  }),
+  APPLICATION_NAMESPACE: setting({
+    format: kubernetesName,
+    default: null,
+    defaultDoc: "the agent's own",
+    doc: 'The namespace of that application.',
+  }),
+  APPLICATION_EVICTION: setting({
+    format: oneOf('true', 'false'),
+    default: 'false',
+    doc:
+      'Whether an agent that the application has left behind has its own pod evicted, so that a new one is placed beside the application. For a ' +
+      'Deployment with podAffinity, and with rights that only `manifests/overlays/beside-application` grants.',
+  }),
+  APPLICATION_ABSENCE_MAX: setting({
+    format: durationFrom('1s'),
+    default: '10s',
+    doc: 'How long no pod of the application has been on this node before the agent has itself evicted, if it is ready on another one by then.',
+  }),
   LISTEN: setting({
     format: hostAndPort,
     default: '127.0.0.1:9808',

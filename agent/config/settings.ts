@@ -9,7 +9,9 @@ import type { Address } from '../address.ts';
 import { asError } from '../clock.ts';
 import { timingProblems } from '../contender/settings.ts';
 import type { AddressKind } from '../contender/settings.ts';
+import type { ApplicationName } from '../kube/application-watch.ts';
 import type { CredentialSource } from '../kube/credentials.ts';
+import type { OwnPod } from '../kube/evictions.ts';
 import type { InterfaceChoice } from '../link/interface.ts';
 import type { ProbeSpec } from '../probe/probe.ts';
 import { Secret } from '../secret.ts';
@@ -37,6 +39,8 @@ export interface Settings {
   readonly providerTimeoutMs: number;
   readonly verifyIntervalMs: number;
   readonly probes: readonly ProbeSpec[];
+  /** What the address is to stay beside; null where it need not stay beside anything. */
+  readonly application: ApplicationSettings | null;
   readonly listen: HostAndPort;
   readonly whenAllUnhealthy: 'keep' | 'release';
   readonly onApiLoss: 'hold' | 'release';
@@ -53,6 +57,14 @@ export type ProviderSettings =
       readonly serverId: number | null;
     };
 
+export interface ApplicationSettings {
+  readonly name: ApplicationName;
+  /** How whether it is on this node is judged, as a probe is. */
+  readonly probe: Pick<ProbeSpec, 'intervalMs' | 'timeoutMs' | 'rise' | 'fall'>;
+  /** How the agent may have its own pod evicted; null where it may not. */
+  readonly eviction: { readonly own: OwnPod; readonly delayMs: number } | null;
+}
+
 /** Everything that is wrong with the settings, a line each. */
 export class SettingsError extends Error {
   override readonly name = 'SettingsError';
@@ -67,7 +79,19 @@ export class SettingsError extends Error {
 }
 
 /** Names that begin like ours and are none of them are probably misspelt. */
-const OUR_PREFIXES = ['LEASE_', 'RENEW_', 'PROBE_', 'PROVIDER_', 'VERIFY_', 'HCLOUD_', 'WHEN_ALL_', 'ON_API_', 'ADDRESS', 'INTERFACE'];
+const OUR_PREFIXES = [
+  'LEASE_',
+  'RENEW_',
+  'PROBE_',
+  'PROVIDER_',
+  'VERIFY_',
+  'HCLOUD_',
+  'WHEN_ALL_',
+  'ON_API_',
+  'ADDRESS',
+  'INTERFACE',
+  'APPLICATION_',
+];
 
 /** Reads the settings. Throws SettingsError with all their problems. */
 export function loadSettings(world: SettingsWorld): Settings {
@@ -101,18 +125,27 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
     const timings = { leaseDurationMs: durationMs, renewDeadlineMs, renewIntervalMs, kind, isFenced: kind === 'l2' };
     reader.problems.push(...timingTexts(timings));
   }
-  const probes = assembleProbes(reader, world);
+  const probeDefaults = readProbeDefaults(reader);
+  const probes = assembleProbes(reader, world, probeDefaults);
+  const ownNamespace = podNamespace(reader, world);
   const all = {
     nodeName: reader.get('NODE_NAME') ?? world.hostname,
     pod: ownPod(reader),
     kubernetes,
-    lease: { name: reader.get('LEASE_NAME'), namespace: leaseNamespace(reader, world), durationMs, renewDeadlineMs, renewIntervalMs },
+    lease: {
+      name: reader.get('LEASE_NAME'),
+      namespace: reader.get('LEASE_NAMESPACE') ?? ownNamespace,
+      durationMs,
+      renewDeadlineMs,
+      renewIntervalMs,
+    },
     addresses,
     interfaceChoice: reader.get('INTERFACE'),
     provider,
     providerTimeoutMs: reader.get('PROVIDER_TIMEOUT'),
     verifyIntervalMs: reader.get('VERIFY_INTERVAL'),
     probes,
+    application: assembleApplication(reader, ownNamespace, probeDefaults),
     listen: reader.get('LISTEN'),
     whenAllUnhealthy: reader.get('WHEN_ALL_UNHEALTHY'),
     onApiLoss: onApiLoss(reader, provider),
@@ -167,14 +200,45 @@ export function checkUnfenced({ provider, lease }: Settings): void {
   if (problems.length > 0) throw new SettingsError(problems);
 }
 
-function assembleProbes(reader: SettingsReader, world: SettingsWorld): ProbeSpec[] {
-  const texts = reader.get('PROBES') ?? [];
-  const defaults = {
+function readProbeDefaults(reader: SettingsReader): ApplicationSettings['probe'] {
+  return {
     intervalMs: reader.get('PROBE_INTERVAL') ?? 0,
     timeoutMs: reader.get('PROBE_TIMEOUT') ?? 0,
     rise: reader.get('PROBE_RISE') ?? 0,
     fall: reader.get('PROBE_FALL') ?? 0,
   };
+}
+
+function assembleApplication(
+  reader: SettingsReader,
+  ownNamespace: string,
+  probe: ApplicationSettings['probe'],
+): ApplicationSettings | null {
+  const selector = reader.get('APPLICATION_SELECTOR');
+  const service = reader.get('APPLICATION_SERVICE');
+  const isNamed = selector !== null || service !== null;
+  const mayEvict = reader.get('APPLICATION_EVICTION') === 'true';
+  if (selector !== null && service !== null)
+    reader.problems.push('APPLICATION_SELECTOR and APPLICATION_SERVICE are both set: keep one of them');
+  if (mayEvict && !isNamed)
+    reader.problems.push(
+      'APPLICATION_EVICTION=true says nothing without an application: name it in APPLICATION_SELECTOR or APPLICATION_SERVICE',
+    );
+  if (!isNamed) return null;
+  const namespace = reader.get('APPLICATION_NAMESPACE') ?? ownNamespace;
+  const by = selector === null ? { service: service ?? '' } : { selector };
+  const delayMs = reader.get('APPLICATION_ABSENCE_MAX') ?? 0;
+  return { name: { namespace, by }, probe, eviction: mayEvict ? { own: podToEvict(reader, ownNamespace), delayMs } : null };
+}
+
+/** Only the pod that the agent runs in may ever be evicted, and of that name there may be another one. */
+function podToEvict(reader: SettingsReader, namespace: string): OwnPod {
+  const why = 'with APPLICATION_EVICTION=true the agent has to know its own pod, by the downward API (metadata.name, metadata.uid)';
+  return { namespace, name: reader.require('POD_NAME', why) ?? '', uid: reader.require('POD_UID', why) ?? '' };
+}
+
+function assembleProbes(reader: SettingsReader, world: SettingsWorld, defaults: ApplicationSettings['probe']): ProbeSpec[] {
+  const texts = reader.get('PROBES') ?? [];
   return texts.map(({ caPath, ...probe }) => ({ ...defaults, ...probe, question: withCa(reader, world, probe, caPath) }));
 }
 
@@ -228,8 +292,8 @@ function ownPod(reader: SettingsReader): Settings['pod'] {
   return name === null || namespace === null || uid === null ? null : { name, namespace, uid };
 }
 
-function leaseNamespace(reader: SettingsReader, world: SettingsWorld): string {
-  const named = reader.get('LEASE_NAMESPACE') ?? reader.get('POD_NAMESPACE');
+function podNamespace(reader: SettingsReader, world: SettingsWorld): string {
+  const named = reader.get('POD_NAMESPACE');
   if (named !== null) return named;
   try {
     return world.readFile(`${world.serviceAccountFolder}/namespace`).trim() || 'default';

@@ -2,7 +2,7 @@
  * What a probe is: one question to a local service, asked again and again.
  */
 /** How one probe asks and how it is judged. */
-export interface ProbeSpec {
+export interface ProbeSpec<Question = ProbeQuestion> {
   /** How the probe is named in logs and status: what was written in PROBES, without its own settings. */
   readonly name: string;
   readonly intervalMs: number;
@@ -11,7 +11,7 @@ export interface ProbeSpec {
   readonly rise: number;
   /** So many failures in a row make it unhealthy. */
   readonly fall: number;
-  readonly question: ProbeQuestion;
+  readonly question: Question;
 }
 
 export type ProbeQuestion =

@@ -1,7 +1,7 @@
 /**
  * Asks every probe at its interval and says what all of them say together.
  *
- * Guarantees: a probe never overlaps itself. Time in which this process stood still is not held against a service: a
+ * Guarantees: a probe never overlaps itself. One whose answer is known to have changed can be asked ahead of its time. Time in which this process stood still is not held against a service: a
  * question gets the time that is left of it afterwards, and one that failed is asked once more before it counts. A service
  * that hangs is found out all the same, however busy this process is. Each change of the verdict is told once, and a
  * change of its reason alone as well.
@@ -46,21 +46,30 @@ export function askFor(question: ProbeQuestion, outbound: Outbound): Ask {
   return question.kind === 'http' ? httpAsk(question, outbound) : tcpAsk(question, outbound);
 }
 
-export class Prober {
-  readonly #probes: { readonly spec: ProbeSpec; readonly ask: Ask; judgement: Judgement }[];
+/** One probe as it is run. */
+interface Running<Question> {
+  readonly spec: ProbeSpec<Question>;
+  readonly ask: Ask;
+  judgement: Judgement;
+  /** Ends the pause before the next question. */
+  hurry: () => void;
+}
+
+export class Prober<Question = ProbeQuestion> {
+  readonly #probes: readonly Running<Question>[];
   readonly #clock: Clock;
   readonly #onVerdict: (verdict: Verdict) => void;
   readonly #observe: ProbeObserver;
   #verdict: Verdict | null = null;
 
   constructor(
-    specs: readonly ProbeSpec[],
-    ask: (question: ProbeQuestion) => Ask,
+    specs: readonly ProbeSpec<Question>[],
+    ask: (question: Question) => Ask,
     clock: Clock,
     onVerdict: (verdict: Verdict) => void,
     observe: ProbeObserver = () => undefined,
   ) {
-    this.#probes = specs.map((spec) => ({ spec, ask: ask(spec.question), judgement: UNDECIDED }));
+    this.#probes = specs.map((spec) => ({ spec, ask: ask(spec.question), judgement: UNDECIDED, hurry: () => undefined }));
     this.#clock = clock;
     this.#onVerdict = onVerdict;
     this.#observe = observe;
@@ -80,7 +89,12 @@ export class Prober {
     await Promise.all(this.#probes.map((probe) => this.#repeat(probe, signal)));
   }
 
-  async #repeat(probe: { readonly spec: ProbeSpec; readonly ask: Ask; judgement: Judgement }, signal: AbortSignal): Promise<void> {
+  /** Asks a probe now, unless it is being asked already: its answer is not what it was. */
+  askAhead(name: string): void {
+    for (const { spec, hurry } of this.#probes) if (spec.name === name) hurry();
+  }
+
+  async #repeat(probe: Running<Question>, signal: AbortSignal): Promise<void> {
     const { spec, ask } = probe;
     while (!signal.aborted) {
       const startedAtMs = this.#clock.nowMs();
@@ -91,8 +105,18 @@ export class Prober {
       probe.judgement = judge(probe.judgement, answer.is === 'bad' ? answer.reason : null, spec);
       this.#tell();
       const pauseMs = startedAtMs + spec.intervalMs - this.#clock.nowMs();
-      await sleep(this.#clock, Math.max(0, pauseMs), signal).catch(() => undefined);
+      await this.#pause(probe, Math.max(0, pauseMs), signal);
     }
+  }
+
+  async #pause(probe: Running<Question>, pauseMs: number, signal: AbortSignal): Promise<void> {
+    const ending = new AbortController();
+    const onAbort = (): void => ending.abort(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    probe.hurry = (): void => ending.abort(new Error('asked ahead of its time'));
+    await sleep(this.#clock, pauseMs, ending.signal).catch(() => undefined);
+    probe.hurry = (): void => undefined;
+    signal.removeEventListener('abort', onAbort);
   }
 
   async #askOnce(ask: Ask, timeoutMs: number, signal: AbortSignal): Promise<Asked> {

@@ -20,6 +20,8 @@ export interface StatusSources {
   readonly wallMs: number;
   readonly owners: ReadonlyMap<string, { readonly owner: Owner; readonly atMs: number }>;
   readonly probes: unknown;
+  /** Where the application is that the address is to stay beside; null where there is none. */
+  readonly application: unknown;
   readonly readinessProblems: readonly string[];
   readonly transitions: readonly TransitionEntry[];
   readonly droppedLogLines: number;
@@ -70,6 +72,7 @@ export function statusDocument(sources: StatusSources): object {
     interface: { problem: contender.link?.problem ?? null },
     verdict: contender.verdict,
     probes: sources.probes,
+    application: sources.application,
     ready: sources.readinessProblems.length === 0,
     notReadyBecause: sources.readinessProblems,
     transitions: sources.transitions,

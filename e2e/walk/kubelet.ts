@@ -6,7 +6,7 @@
  * Arguments: one JSON document, `KubeletOptions`. Runs inside the node's network namespace. Whatever a container's image is,
  * the built agent is run; a container that is not the agent is only said to be ready.
  */
-import http from 'node:http';
+import type http from 'node:http';
 import https from 'node:https';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';

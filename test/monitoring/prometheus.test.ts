@@ -54,7 +54,7 @@ function metricsIn(expr: string): string[] {
   return names.map((name) => name.replace(/_(bucket|sum|count)$/, ''));
 }
 
-const skip = needsNamespaces().skip !== false ? needsNamespaces().skip : (lacks('prometheus') as string | false);
+const skip = needsNamespaces().skip !== false ? needsNamespaces().skip : lacks('prometheus');
 
 describe('a Prometheus that collects from agents', { skip }, () => {
   let folder: string;

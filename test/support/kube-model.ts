@@ -4,10 +4,12 @@
  *
  * Guarantees: no socket and no timer of its own, and nothing but the clock and the uids that it is given, so that a stand-in
  * serves it over TLS and a simulation in virtual time. A watch is told of each event in the call that makes it.
+ * Pods and Services are beside it, in kube-objects.ts.
  * Not modelled: other resources, server-side apply, managed fields, pagination, admission.
  */
 import type { Answer } from './http-stand-in.ts';
 import { EVENTS, EventsModel } from './kube-events-model.ts';
+import { KubeObjects } from './kube-objects.ts';
 
 export type Json = { [name: string]: JsonValue };
 export type JsonValue = string | number | boolean | null | JsonValue[] | Json;
@@ -81,6 +83,7 @@ interface Watcher {
 const LEASES = /^\/apis\/coordination\.k8s\.io\/v1\/namespaces\/([^/]+)\/leases(?:\/([^/]+))?$/;
 const NODES = /^\/api\/v1\/nodes\/([^/]+)$/;
 export const SIX_DIGITS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}(Z|[+-]\d{2}:\d{2})$/;
+const OBJECTS = /^\/api\/v1\/namespaces\/([^/]+)\/(pods|services)(?:\/([^/]+)\/(eviction))?$/;
 const FIRST_VERSION = 1_000;
 const ANYTHING: Permissions = { may: () => true };
 
@@ -88,6 +91,8 @@ export class KubeModel {
   readonly tokens = new Map<string, Permissions>([['agent-token', ANYTHING]]);
   /** `spec.providerID` of each Node. */
   readonly nodes = new Map<string, string>();
+  /** Pods and Services. */
+  readonly objects: KubeObjects;
   /** Told of every Lease as it is stored. */
   onStored: (lease: StoredLease) => void = () => undefined;
   readonly events: EventsModel;
@@ -102,8 +107,10 @@ export class KubeModel {
   constructor(options: KubeModelOptions) {
     this.#options = options;
     this.events = new EventsModel({ now: () => this.#now(), newUid: options.newUid, nextVersion: () => String((this.#version += 1)) });
+    this.objects = new KubeObjects(options.newUid);
   }
 
+  /** How many watches of Leases there are. */
   get watchers(): number {
     return this.#watchers.size;
   }
@@ -156,6 +163,7 @@ export class KubeModel {
   /** Lets every watch go silent: nothing is sent to any of them any more. */
   silenceWatches(): void {
     this.#watchers.clear();
+    this.objects.silenceWatches();
   }
 
   /** Sends the bookmarks that a server sends about once a minute. */
@@ -172,6 +180,8 @@ export class KubeModel {
   /** Answers one request. */
   handle(request: KubeRequest): Answer | Watch {
     const url = new URL(request.path, 'http://stand-in');
+    const others = OBJECTS.exec(url.pathname);
+    if (others !== null) return this.#object(request, url.searchParams, others);
     const [, namespace, name] = LEASES.exec(url.pathname) ?? [];
     const [, node] = NODES.exec(url.pathname) ?? [];
     const [, eventNamespace, event] = EVENTS.exec(url.pathname) ?? [];
@@ -218,6 +228,23 @@ export class KubeModel {
     if (permissions.may(verb, resource, name, namespace)) return null;
     const message = `${resource} "${name}" is forbidden: User "agent" cannot ${verb} resource "${resource}"`;
     return failure(403, 'Forbidden', message, name === '' ? {} : { name });
+  }
+
+  #object(
+    request: KubeRequest,
+    query: URLSearchParams,
+    [, namespace = '', resource = '', name = '', sub]: RegExpExecArray,
+  ): Answer | Watch {
+    const isWatch = ['1', 'true'].includes(query.get('watch') ?? '');
+    const verb = verbOf(request.method, name !== '', isWatch);
+    const denied = this.#authorize(request, verb, sub === undefined ? resource : `${resource}/${sub}`, name, namespace);
+    if (denied !== null) return denied;
+    const filter = { resource: resource as 'pods' | 'services', namespace, query };
+    if (verb === 'list') return this.objects.list(filter);
+    if (verb === 'watch') return this.objects.watch(filter);
+    if (verb !== 'create' || sub === undefined) return failure(405, 'MethodNotAllowed', 'the stand-in does not do that');
+    const options = (parse(request.body)?.['deleteOptions'] ?? {}) as { preconditions?: { uid?: string } };
+    return this.objects.evict(namespace, name, options.preconditions?.uid);
   }
 
   #node(name: string): Answer {
