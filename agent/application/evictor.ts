@@ -5,7 +5,8 @@
  * Guarantees: pure, like the heart: inputs carry the time they happened at, commands are plain data. Nothing is evicted while a
  * pod of the application is on this node, before it has been away for the whole delay, or while it is ready nowhere else; what
  * the surroundings are is looked at anew right before each request. Granted once, it never asks again. Every refusal is
- * followed by a longer pause, and told once.
+ * followed by a longer pause, and told once. What would stand in the way is found out early, by a rehearsal as soon as the
+ * application is seen for the first time.
  */
 import type { EvictionOutcome } from '../kube/evictions.ts';
 import type { Presence } from './presence.ts';
@@ -18,14 +19,18 @@ export type EvictorInput = { readonly atMs: number } & (
   | { readonly type: 'looked'; readonly prospect: Prospect }
   | { readonly type: 'look-failed'; readonly message: string }
   | { readonly type: 'answered'; readonly outcome: EvictionOutcome }
+  /** What would come of an eviction that nobody asks for yet. */
+  | { readonly type: 'rehearsed'; readonly prospect: Prospect; readonly outcome: EvictionOutcome }
 );
 
 export type EvictorCommand =
   | { readonly type: 'look' }
   | { readonly type: 'evict' }
+  | { readonly type: 'rehearse' }
   | { readonly type: 'tell'; readonly level: 'info' | 'warn' | 'error'; readonly message: string };
 
 export interface EvictorState {
+  readonly isRehearsed: boolean;
   /** How long the application must have been away from this node. */
   readonly delayMs: number;
   readonly presence: Presence | null;
@@ -60,6 +65,7 @@ const PERSONS_PAUSE_MS = 60_000;
 /** An evictor that knows nothing yet. */
 export function newEvictor(delayMs: number): EvictorState {
   return {
+    isRehearsed: false,
     delayMs,
     presence: null,
     absentSinceMs: null,
@@ -78,14 +84,31 @@ export function evictorStep(before: EvictorState, input: EvictorInput): EvictorS
     case 'tick':
       return advance(before, atMs);
     case 'presence':
-      return advance(withPresence(before, input.presence, atMs), atMs);
+      return rehearsedOnce(advance(withPresence(before, input.presence, atMs), atMs));
     case 'looked':
       return before.stage === 'looking' ? onLooked(before, input.prospect, atMs) : advance(before, atMs);
     case 'look-failed':
       return waitOn(before, { atMs, pauseMs: pauseMs(before), level: 'warn', message: input.message, refusals: before.refusals + 1 });
     case 'answered':
       return onAnswered(before, input.outcome, atMs);
+    case 'rehearsed':
+      return onRehearsed(before, input, atMs);
   }
+}
+
+/** On the first sight of the application, so that what stands in the way is not found out on the day it is needed. */
+function rehearsedOnce(step: EvictorStep): EvictorStep {
+  const { state, commands } = step;
+  if (state.isRehearsed || state.presence === null || !(state.presence.isBound || state.presence.elsewhere.length > 0)) return step;
+  return { ...step, state: { ...state, isRehearsed: true }, commands: [...commands, { type: 'rehearse' }] };
+}
+
+function onRehearsed(before: EvictorState, { prospect, outcome }: EvictorInput & { type: 'rehearsed' }, atMs: number): EvictorStep {
+  const wrong = prospect.is === 'wrong' ? prospect.reason : outcome.is === 'failed' && outcome.isRefusal ? outcome.message : null;
+  const step = advance(before, atMs);
+  if (wrong === null) return step;
+  const message = `should the application leave this node, this pod would not be evicted: ${wrong}`;
+  return { ...step, commands: [...step.commands, { type: 'tell', level: 'error', message }] };
 }
 
 function withPresence(before: EvictorState, presence: Presence | null, atMs: number): EvictorState {

@@ -10,6 +10,7 @@ import { ApplicationWatch, applicationText } from '../kube/application-watch.ts'
 import type { ApplicationName, ApplicationSight } from '../kube/application-watch.ts';
 import { evict, listAgents } from '../kube/evictions.ts';
 import type { OwnPod } from '../kube/evictions.ts';
+import { WatchTrouble } from '../kube/object-watch.ts';
 import type { KubeHttp } from '../kube/transport.ts';
 import type { Ask } from '../probe/probe.ts';
 import { evictorStep, newEvictor } from './evictor.ts';
@@ -17,6 +18,7 @@ import type { EvictorInput, EvictorState } from './evictor.ts';
 import { presenceOn } from './presence.ts';
 import type { Presence } from './presence.ts';
 import { prospectOf } from './prospect.ts';
+import type { Prospect } from './prospect.ts';
 
 export interface FollowerOptions {
   readonly name: ApplicationName;
@@ -121,7 +123,8 @@ export class ApplicationFollower {
   }
 
   #step(input: EvictorInput): void {
-    if (this.#evictor === null || this.#signal === null || this.#signal.aborted) return;
+    const [signal, own] = [this.#signal, this.#options.eviction?.own];
+    if (this.#evictor === null || own === undefined || signal === null || signal.aborted) return;
     const { state, commands, dueAtMs } = evictorStep(this.#evictor, input);
     this.#evictor = state;
     this.#timer?.cancel();
@@ -130,28 +133,40 @@ export class ApplicationFollower {
     this.#timer = dueAtMs === null ? null : clock.setTimer(Math.max(0, dueAtMs - clock.nowMs()), tick);
     for (const command of commands) {
       if (command.type === 'tell') this.#world.tell(command.level, 'eviction', command.message);
-      else void (command.type === 'look' ? this.#look(this.#signal) : this.#evict(this.#signal));
+      else void this.#carryOut(command.type, own, signal).then((answer) => this.#step(answer));
     }
   }
 
-  async #look(signal: AbortSignal): Promise<void> {
-    const { node, eviction } = this.#options;
-    if (eviction === null) return;
+  async #carryOut(command: 'look' | 'evict' | 'rehearse', own: OwnPod, signal: AbortSignal): Promise<EvictorInput> {
+    const { http, clock } = this.#world;
+    switch (command) {
+      case 'look': {
+        const prospect = await this.#look(own, signal);
+        const atMs = clock.nowMs();
+        return prospect instanceof Error ? { type: 'look-failed', message: prospect.message, atMs } : { type: 'looked', prospect, atMs };
+      }
+      case 'evict': {
+        const outcome = await evict(http, own, signal);
+        return { type: 'answered', outcome, atMs: clock.nowMs() };
+      }
+      case 'rehearse': {
+        const [looked, outcome] = await Promise.all([this.#look(own, signal), evict(http, own, signal, { rehearse: true })]);
+        const isRefused = looked instanceof WatchTrouble && looked.isRefused;
+        const prospect: Prospect = looked instanceof Error ? { is: isRefused ? 'wrong' : 'no-better', reason: looked.message } : looked;
+        return { type: 'rehearsed', prospect, outcome, atMs: clock.nowMs() };
+      }
+    }
+  }
+
+  /** What would come of an eviction by fresh reads, or why they have brought nothing. */
+  async #look(own: OwnPod, signal: AbortSignal): Promise<Prospect | Error> {
     const { http, holder } = this.#world;
     try {
-      const [application, agents] = await Promise.all([this.#watch.look(signal), listAgents(http, eviction.own.namespace, signal)]);
-      const prospect = prospectOf({ node, own: eviction.own, agents, application, holder: holder() });
-      this.#step({ type: 'looked', prospect, atMs: this.#world.clock.nowMs() });
+      const [application, agents] = await Promise.all([this.#watch.look(signal), listAgents(http, own.namespace, signal)]);
+      return prospectOf({ node: this.#options.node, own, agents, application, holder: holder() });
     } catch (error) {
-      this.#step({ type: 'look-failed', message: asError(error).message, atMs: this.#world.clock.nowMs() });
+      return asError(error);
     }
-  }
-
-  async #evict(signal: AbortSignal): Promise<void> {
-    const { eviction } = this.#options;
-    if (eviction === null) return;
-    const outcome = await evict(this.#world.http, eviction.own, signal);
-    this.#step({ type: 'answered', outcome, atMs: this.#world.clock.nowMs() });
   }
 }
 

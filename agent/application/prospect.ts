@@ -37,15 +37,18 @@ export function prospectOf({ node, own, agents, application, holder }: Surroundi
   if (self === undefined)
     return { is: 'wrong', reason: `no agent's pod ${own.name} has the uid ${own.uid}: check POD_NAME, POD_UID and its labels` };
   if (self.isEnding) return { is: 'ending' };
-  if (application.some((pod) => pod.node === node)) return { is: 'no-better', reason: 'a pod of the application is on this node' };
-  const ready = application.filter((pod) => pod.isReady && pod.node !== null);
-  const fitting = ready.filter((pod) => mustStandBeside(self, pod));
-  if (ready.length > 0 && fitting.length === 0) {
-    const reason = `its required podAffinity does not select the application's pods: write the labels and the namespace of ${ready[0]?.name ?? ''} into it`;
-    return { is: 'wrong', reason };
+  const fitting = application.filter((pod) => mustStandBeside(self, pod));
+  const [unfit] = fitting.length > 0 ? [] : application;
+  if (unfit !== undefined) {
+    const which = `the labels and the namespace of ${unfit.namespace}/${unfit.name}`;
+    return {
+      is: 'wrong',
+      reason: `the required podAffinity of ${own.name} does not select the application's pods: write ${which} into it`,
+    };
   }
+  if (application.some((pod) => pod.node === node)) return { is: 'no-better', reason: 'a pod of the application is on this node' };
   const taken = new Set(agents.map((agent) => agent.node));
-  const nodes = nodesOf(fitting).filter((each) => !taken.has(each));
+  const nodes = nodesOf(fitting.filter(({ isReady }) => isReady)).filter((each) => !taken.has(each));
   if (nodes.length === 0) return { is: 'no-better', reason: 'every node on which the application is ready has an agent' };
   const beside = new Set(application.map((pod) => pod.node));
   const others = agents.filter((agent) => agent.uid !== own.uid && agent.node !== null && !agent.isEnding && !beside.has(agent.node));

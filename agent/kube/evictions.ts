@@ -45,14 +45,19 @@ export async function listAgents(http: KubeHttp, namespace: string, signal: Abor
   return objects.flatMap((each) => decodePod(each) ?? []);
 }
 
-/** Asks for the eviction of a pod, once. */
-export async function evict(http: KubeHttp, { namespace, name, uid }: OwnPod, signal: AbortSignal): Promise<EvictionOutcome> {
+/** Asks for the eviction of a pod, once. `rehearse`: everything is checked, and nothing happens. */
+export async function evict(
+  http: KubeHttp,
+  { namespace, name, uid }: OwnPod,
+  signal: AbortSignal,
+  { rehearse = false } = {},
+): Promise<EvictionOutcome> {
   const what = `cannot evict the pod ${namespace}/${name}`;
   const body = JSON.stringify({
     apiVersion: 'policy/v1',
     kind: 'Eviction',
     metadata: { namespace, name },
-    deleteOptions: { preconditions: { uid } },
+    deleteOptions: { preconditions: { uid }, ...(rehearse ? { dryRun: ['All'] } : {}) },
   });
   try {
     const path = `${podsPath(namespace)}/${encodeURIComponent(name)}/eviction`;

@@ -18,6 +18,7 @@ let nowMs: number;
 let dueAtMs: number | null;
 let asked: string[];
 let told: string[];
+let rehearsals: number;
 
 function give(input: EvictorInput extends infer Each ? (Each extends EvictorInput ? Omit<Each, 'atMs'> : never) : never): void {
   const next = evictorStep(state, { ...input, atMs: nowMs });
@@ -27,7 +28,8 @@ function give(input: EvictorInput extends infer Each ? (Each extends EvictorInpu
 }
 
 function note(command: EvictorCommand): void {
-  if (command.type === 'tell') told.push(`${command.level}: ${command.message}`);
+  if (command.type === 'rehearse') rehearsals += 1;
+  else if (command.type === 'tell') told.push(`${command.level}: ${command.message}`);
   else asked.push(`${command.type} ${nowMs / 1_000}s`);
 }
 
@@ -52,6 +54,7 @@ describe('an agent that the application has left behind', () => {
     dueAtMs = null;
     asked = [];
     told = [];
+    rehearsals = 0;
   });
 
   test('is evicted when the application has been away for the whole delay, after one look', () => {
@@ -203,6 +206,35 @@ describe('an agent that the application has left behind', () => {
     looked({ is: 'ending' });
     pass(3_600_000);
     assert.equal(asked.length, 4, 'the first request had come through after all');
+  });
+
+  test('rehearses its eviction when it sees the application for the first time, and says what would stand in the way', () => {
+    const granted: EvictionOutcome = { is: 'granted' };
+    see(null);
+    see(NOWHERE);
+    assert.equal(rehearsals, 0);
+    see(HERE);
+    see(MOVED);
+    assert.equal(rehearsals, 1, 'once');
+    give({ type: 'rehearsed', prospect: { is: 'no-better', reason: '' }, outcome: granted });
+    give({ type: 'rehearsed', prospect: { is: 'no-better', reason: '' }, outcome: BUDGET });
+    give({
+      type: 'rehearsed',
+      prospect: { is: 'no-better', reason: '' },
+      outcome: { is: 'failed', message: 'unreachable', isRefusal: false },
+    });
+    assert.deepEqual(told, []);
+    give({ type: 'rehearsed', prospect: { is: 'wrong', reason: 'the affinity' }, outcome: granted });
+    give({
+      type: 'rehearsed',
+      prospect: { is: 'no-better', reason: '' },
+      outcome: { is: 'failed', message: 'forbidden', isRefusal: true },
+    });
+    assert.deepEqual(told, [
+      'error: should the application leave this node, this pod would not be evicted: the affinity',
+      'error: should the application leave this node, this pod would not be evicted: forbidden',
+    ]);
+    assert.deepEqual(asked, [], 'and nothing is evicted by it');
   });
 
   test('asks nothing more when its pod is gone or another one by now', () => {

@@ -178,16 +178,29 @@ describe('agents beside an application', () => {
     assert.equal(cluster.servedBy, 'node-a');
   });
 
+  test('what would stand in the way of an eviction is said while the application is still there', async () => {
+    await start(1, { APPLICATION_SELECTOR: 'app=web,track!=old' });
+    cluster.kube.tokens.set('agent-token', { may: (_verb, resource) => resource !== 'pods/eviction' });
+    cluster.place('web-1', 'node-a');
+    await untilServedBy('node-a');
+    await eventually('it says so', () =>
+      cluster.hasSaid(/should the application leave this node, this pod would not be evicted: .*grant the verb "create" on pods\/eviction/),
+    );
+    assert.deepEqual(cluster.evicted, []);
+  });
+
   test('an agent that a PodDisruptionBudget holds back asks again and is evicted when it may be', async () => {
     await start(1);
     let refusals = 0;
-    cluster.kube.objects.budget = () => (refusals++ < 1 ? 'the budget needs 1 healthy pods and has 1 currently' : null);
+    // The first time it is only rehearsed.
+    cluster.kube.objects.budget = () => (refusals++ < 2 ? 'the budget needs 1 healthy pods and has 1 currently' : null);
     cluster.place('web-1', 'node-a');
     await untilServedBy('node-a');
     cluster.remove('web-1');
     cluster.place('web-2', 'node-b');
     await untilServedBy('node-b');
-    assert.deepEqual([refusals, cluster.evicted], [2, ['leasehold-1']]);
+    assert.ok(refusals >= 3);
+    assert.deepEqual(cluster.evicted, ['leasehold-1']);
     assert.ok(cluster.hasSaid(/429 Cannot evict pod as it would violate the pod's disruption budget/));
   });
 

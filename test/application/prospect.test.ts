@@ -52,7 +52,7 @@ describe('an eviction', () => {
     ]) {
       const prospect = from({ agents: [agent('agent-1', 'node-a', besides)], application: [web('web-1', 'node-b')] });
       assert.ok(prospect.is === 'wrong', JSON.stringify(besides));
-      assert.match(prospect.reason, /podAffinity does not select .*the labels and the namespace of web-1/);
+      assert.match(prospect.reason, /podAffinity of agent-1 does not select .*the labels and the namespace of shop\/web-1 into it/);
     }
   });
 

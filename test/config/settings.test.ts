@@ -227,6 +227,11 @@ describe('what is wrong with settings', () => {
     PROBE_TIMEOUT: ['1 s'],
     PROBE_RISE: ['many'],
     PROBE_FALL: ['1.5'],
+    APPLICATION_SELECTOR: [',', 'a=b,', 'a=b c', 'a in b', 'a in ()x', '-a=b', 'a=b=c', 'a/b/c=d', 'a=b;c', 'app:web', '$(X)=y', 'a>1'],
+    APPLICATION_SERVICE: ['my service', 'default/web'],
+    APPLICATION_NAMESPACE: ['My'],
+    APPLICATION_EVICTION: ['yes'],
+    APPLICATION_ABSENCE_MAX: ['10', '500ms'],
     LISTEN: ['localhost:9808', '127.0.0.1', '127.0.0.1:0', '127.0.0.1:65536', '::1:9808'],
     WHEN_ALL_UNHEALTHY: ['panic'],
     ON_API_LOSS: ['keep'],
@@ -341,4 +346,80 @@ test('a variable that is probably misspelt is pointed out, and what Kubernetes i
     RENEW_INTERVALL: '1',
   };
   assert.deepEqual(unknownSettings(env), ['LEASE_DURATON', 'RENEW_INTERVALL']);
+});
+
+describe('an application to stay beside', () => {
+  const POD = { POD_NAME: 'leasehold-1', POD_NAMESPACE: 'leasehold', POD_UID: 'u-1' };
+
+  test('is none unless it is named', () => {
+    assert.equal(load(WORKING).application, null);
+    assert.equal(load({ ...WORKING, APPLICATION_NAMESPACE: 'shop' }).application, null);
+  });
+
+  test('is named by labels or by its Service, in the agent’s own namespace unless told otherwise', () => {
+    const named = (env: Env): unknown => load({ ...WORKING, ...env }).application?.name;
+    assert.deepEqual(named({ APPLICATION_SELECTOR: 'app=web' }), { namespace: 'default', by: { selector: 'app=web' } });
+    assert.deepEqual(named({ APPLICATION_SERVICE: 'web', POD_NAMESPACE: 'leasehold' }), { namespace: 'leasehold', by: { service: 'web' } });
+    assert.deepEqual(named({ APPLICATION_SERVICE: 'web', LEASE_NAMESPACE: 'other', APPLICATION_NAMESPACE: 'shop' }), {
+      namespace: 'shop',
+      by: { service: 'web' },
+    });
+    const both = { APPLICATION_SELECTOR: 'app=web', APPLICATION_SERVICE: 'web' };
+    assert.deepEqual(problems({ ...WORKING, ...both }), ['APPLICATION_SELECTOR and APPLICATION_SERVICE are both set: keep one of them']);
+  });
+
+  test('is judged as probes are', () => {
+    const probe = load({ ...WORKING, APPLICATION_SERVICE: 'web', PROBE_FALL: '5', PROBE_INTERVAL: '2s' }).application?.probe;
+    assert.deepEqual(probe, { intervalMs: 2_000, timeoutMs: 1_000, rise: 1, fall: 5 });
+  });
+
+  test('leads to an eviction only where that is wanted, and where the agent knows its own pod', () => {
+    const named = { ...WORKING, APPLICATION_SERVICE: 'web' };
+    assert.equal(load(named).application?.eviction, null);
+    assert.equal(load({ ...named, ...POD, APPLICATION_EVICTION: 'false' }).application?.eviction, null);
+    assert.deepEqual(load({ ...named, ...POD, APPLICATION_EVICTION: 'true' }).application?.eviction, {
+      own: { namespace: 'leasehold', name: 'leasehold-1', uid: 'u-1' },
+      delayMs: 10_000,
+    });
+    assert.equal(
+      load({ ...named, ...POD, APPLICATION_EVICTION: 'true', APPLICATION_ABSENCE_MAX: '1m' }).application?.eviction?.delayMs,
+      60_000,
+    );
+    const found = problems({ ...named, APPLICATION_EVICTION: 'true' });
+    assert.equal(found.length, 2);
+    assert.match(
+      found[0] ?? '',
+      /^POD_NAME is not set: with APPLICATION_EVICTION=true the agent has to know its own pod, by the downward API/,
+    );
+    assert.match(
+      problems({ ...WORKING, ...POD, APPLICATION_EVICTION: 'true' })[0] ?? '',
+      /says nothing without an application: name it in/,
+    );
+    assert.match(
+      problems({ ...named, APPLICATION_EVICTION: 'yes' })[0] ?? '',
+      /APPLICATION_EVICTION="yes" is not accepted: write true or false/,
+    );
+    assert.match(problems({ ...named, APPLICATION_ABSENCE_MAX: '500ms' })[0] ?? '', /write a duration from 1s/);
+  });
+
+  test('is found by any labels that kubectl takes', () => {
+    for (const selector of [
+      'app=web',
+      'app==web',
+      'app!=web',
+      'app=',
+      'app',
+      '!app',
+      'app.kubernetes.io/name=web,app.kubernetes.io/component=controller',
+      'tier in (a, b),app notin (c)',
+      'tier in (a,b) , x=1',
+    ])
+      assert.deepEqual(problems({ ...WORKING, APPLICATION_SELECTOR: selector }), [], selector);
+  });
+
+  test('whose settings are misspelt is pointed out', () => {
+    assert.deepEqual(unknownSettings({ ...WORKING, APPLICATION_SELEKTOR: 'x', APPLICATION_WEB_SERVICE_HOST: 'x' }), [
+      'APPLICATION_SELEKTOR',
+    ]);
+  });
 });

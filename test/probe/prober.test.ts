@@ -188,4 +188,35 @@ describe('probing', () => {
     await clock.advance(1_000);
     assert.deepEqual(prober.status, [{ probe: 'tcp://127.0.0.1:1', healthy: true, reason: 'connection refused' }]);
   });
+
+  test('asked ahead of its time, answers at once, and in its own time again afterwards', async () => {
+    const { clock, service, prober, verdicts } = start();
+    await clock.advance(100);
+    assert.equal(service.asked, 1);
+    prober.askAhead('another probe');
+    await clock.advance(0);
+    assert.equal(service.asked, 1);
+    service.answer = 'refuse';
+    prober.askAhead(SPEC.name);
+    await clock.advance(0);
+    assert.equal(service.asked, 2);
+    await clock.advance(999);
+    assert.equal(service.asked, 2);
+    await clock.advance(1);
+    assert.equal(service.asked, 3);
+    assert.equal(verdicts.at(-1)?.healthy, false);
+    service.answer = 'good';
+    prober.askAhead(SPEC.name);
+    await clock.advance(0);
+    assert.equal(verdicts.at(-1)?.healthy, true);
+  });
+
+  test('asked ahead of its time while it is being asked, does not overlap itself', async () => {
+    const { clock, service, prober } = start();
+    service.answer = 'hang';
+    await clock.advance(1_100);
+    prober.askAhead(SPEC.name);
+    await clock.advance(100);
+    assert.equal(service.mostAtOnce, 1);
+  });
 });

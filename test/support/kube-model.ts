@@ -243,8 +243,8 @@ export class KubeModel {
     if (verb === 'list') return this.objects.list(filter);
     if (verb === 'watch') return this.objects.watch(filter);
     if (verb !== 'create' || sub === undefined) return failure(405, 'MethodNotAllowed', 'the stand-in does not do that');
-    const options = (parse(request.body)?.['deleteOptions'] ?? {}) as { preconditions?: { uid?: string } };
-    return this.objects.evict(namespace, name, options.preconditions?.uid);
+    const options = (parse(request.body)?.['deleteOptions'] ?? {}) as { preconditions?: { uid?: string }; dryRun?: string[] };
+    return this.objects.evict(namespace, name, options.preconditions?.uid, options.dryRun?.includes('All') === true);
   }
 
   #node(name: string): Answer {

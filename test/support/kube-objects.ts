@@ -149,7 +149,7 @@ export class KubeObjects {
     };
   }
 
-  evict(namespace: string, name: string, uid: string | undefined): Answer {
+  evict(namespace: string, name: string, uid: string | undefined, isDryRun = false): Answer {
     const pod = this.get('pods', namespace, name);
     if (pod === undefined) return failure(404, 'NotFound', `pods "${name}" not found`, { name, kind: 'pods' });
     if (uid !== undefined && uid !== pod.metadata.uid) {
@@ -161,8 +161,10 @@ export class KubeObjects {
       const causes = [{ reason: 'DisruptionBudget', message: why }];
       return failure(429, 'TooManyRequests', "Cannot evict pod as it would violate the pod's disruption budget.", { causes });
     }
-    this.end(name, namespace);
-    this.onEvicted(pod);
+    if (!isDryRun) {
+      this.end(name, namespace);
+      this.onEvicted(pod);
+    }
     return { status: 201, body: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 } };
   }
 
