@@ -17,7 +17,7 @@ import { namesOf, setState } from './state-set.ts';
 /** A stranger that changes its hardware address with every frame must not fill the memory of whoever collects. */
 const RIVALS_MAX = 8;
 const FURTHER_RIVALS = 'others';
-const CLAIM_BUCKETS_S = [0.25, 0.5, 1, 2, 3, 5, 10, 20, 30, 60];
+const CLAIM_BUCKETS_S = [0.5, 1, 2, 3, 5, 10, 20, 30];
 
 const STATES = namesOf<AddressState['is']>({
   absent: 0,

@@ -26,7 +26,7 @@ export interface Timings {
 
 /** Up to the longest that one request about the Lease may take. */
 const RENEWAL_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
-const FAILOVER_BUCKETS_S = [0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 30, 60];
+const FAILOVER_BUCKETS_S = [0.5, 1, 2, 3, 4, 5, 10, 30];
 /** The margin is looked at in tenths of the whole tenure, however long that is. */
 const MARGIN_STEPS = 10;
 

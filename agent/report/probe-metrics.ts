@@ -7,7 +7,7 @@
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 
-const BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+const BUCKETS_S = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 5];
 
 export class ProbeMetrics {
   readonly #up;

@@ -22,8 +22,8 @@ interface ProviderExchange {
   readonly budget: { readonly limit: number; readonly remaining: number } | null;
 }
 
-const KUBERNETES_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
-const PROVIDER_BUCKETS_S = [0.05, 0.1, 0.25, 0.5, 1, 2, 5];
+const KUBERNETES_BUCKETS_S = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 5];
+const PROVIDER_BUCKETS_S = [0.1, 0.25, 0.5, 1, 2, 5];
 
 const FAILURES = ['401', '403', '429', '500', '503', 'no-answer'];
 /** The answers that a request about the Lease may get in ordinary times and in the usual bad ones. */

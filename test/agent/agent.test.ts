@@ -132,7 +132,7 @@ describe('an agent', needsNamespaces(), () => {
       assert.deepEqual(filters(), ['arp', 'inet']);
       assert.match(
         (await world.probe('/metrics'))?.text ?? '',
-        /^leasehold_address_conflicts_total\{(?=.*address="203\.0\.113\.10")(?=.*mac="").*\} 0$/m,
+        /^leasehold_address_conflicts_total\{address="203\.0\.113\.10",mac="",lease="default\/leasehold"\} 0$/m,
       );
       agent.signal('SIGTERM');
       assert.equal(await agent.ended, 0);

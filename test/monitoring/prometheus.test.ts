@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { at, listAt, stringAt } from '../../agent/json.ts';
+import { HCLOUD_OPERATIONS } from '../../agent/provider/hcloud-floating-ip.ts';
 import { buildAgent } from '../../scripts/build.ts';
 import { AgentCluster, IP } from '../support/agent-cluster.ts';
 import type { ClusterNode } from '../support/agent-cluster.ts';
@@ -54,7 +55,8 @@ function metricsIn(expr: string): string[] {
   return names.map((name) => name.replace(/_(bucket|sum|count)$/, ''));
 }
 
-const skip = needsNamespaces().skip !== false ? needsNamespaces().skip : lacks('prometheus');
+const { skip: noNamespaces } = needsNamespaces();
+const skip = noNamespaces === false ? lacks('prometheus') : noNamespaces;
 
 describe('a Prometheus that collects from agents', { skip }, () => {
   let folder: string;
@@ -161,11 +163,15 @@ describe('a Prometheus that collects from agents', { skip }, () => {
     for (const text of shown) {
       const { status, said } = promtool(['check', 'metrics'], text);
       assert.deepEqual([status, said], [0, '']);
-      const exported = new Set(parseExposition(text).all.map(({ name }) => name.replace(/_(bucket|sum|count)$/, '')));
+      const exposition = parseExposition(text);
+      const exported = new Set(exposition.all.map(({ name }) => name.replace(/_(bucket|sum|count)$/, '')));
       assert.deepEqual(
         [...asked].filter((name) => !exported.has(name)),
         [],
       );
+      const operations = exposition.series('leasehold_provider_requests_total').map(({ labels }) => labels['operation'] ?? '');
+      assert.deepEqual(new Set(operations), new Set(Object.keys(HCLOUD_OPERATIONS)), 'each operation is there from the start');
+      assert.doesNotMatch(text, /hcloud-token|agent-token/);
     }
   });
 

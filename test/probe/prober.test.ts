@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
 import { Prober } from '../../agent/probe/prober.ts';
-import type { Verdict } from '../../agent/probe/prober.ts';
+import type { ProbeObserver, Verdict } from '../../agent/probe/prober.ts';
 import type { Ask, ProbeSpec } from '../../agent/probe/probe.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 
@@ -46,19 +46,29 @@ class Service {
 let ending = new AbortController();
 afterEach(() => ending.abort());
 
-function start(specs: readonly ProbeSpec[] = [SPEC]): { clock: ManualClock; service: Service; prober: Prober; verdicts: Verdict[] } {
+type Answer = Parameters<ProbeObserver>[0];
+
+function start(specs: readonly ProbeSpec[] = [SPEC]): {
+  clock: ManualClock;
+  service: Service;
+  prober: Prober;
+  verdicts: Verdict[];
+  answers: Answer[];
+} {
   ending = new AbortController();
   const clock = new ManualClock();
   const service = new Service();
   const verdicts: Verdict[] = [];
+  const answers: Answer[] = [];
   const prober = new Prober(
     specs,
     () => service.ask,
     clock,
     (verdict) => verdicts.push(verdict),
+    (answer) => answers.push(answer),
   );
   void prober.run(ending.signal);
-  return { clock, service, prober, verdicts };
+  return { clock, service, prober, verdicts, answers };
 }
 
 describe('probing', () => {
@@ -66,6 +76,17 @@ describe('probing', () => {
     const { clock, verdicts } = start([]);
     await clock.advance(0);
     assert.deepEqual(verdicts, [{ healthy: true, reason: 'no probe is configured' }]);
+  });
+
+  test('tells every answer that counts, and how long it took', async () => {
+    const { clock, service, answers } = start();
+    await clock.advance(0);
+    service.answer = 'hang';
+    await clock.advance(2_100);
+    assert.deepEqual(answers, [
+      { probe: SPEC.name, isGood: true, elapsedMs: 0 },
+      { probe: SPEC.name, isGood: false, elapsedMs: 1_001 },
+    ]);
   });
 
   test('asks at its interval and tells each change of the verdict once', async () => {
