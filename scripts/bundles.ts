@@ -5,7 +5,7 @@
  * Secret, which bear no hash. An overlay named after a provider is one bundle; one that says where the agents run is a
  * bundle for each provider. Options: `--image NAME:TAG` (a placeholder otherwise), `--out FOLDER` (bundles).
  */
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -36,7 +36,9 @@ interface Kustomization {
 /** All bundles. */
 export function bundles(image: string): Bundle[] {
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
-  return readdirSync(join(MANIFESTS, 'overlays')).flatMap((overlay) => {
+  // An overlay of somebody's own may keep its settings elsewhere, and is nobody else's matter.
+  const overlays = readdirSync(join(MANIFESTS, 'overlays')).filter((name) => existsSync(join(MANIFESTS, 'overlays', name, 'settings.env')));
+  return overlays.flatMap((overlay) => {
     const isProvider = overlay in PROVIDERS;
     return (isProvider ? [overlay] : Object.keys(PROVIDERS)).map((provider) => {
       const name = isProvider ? overlay : `${overlay}-${provider}`;
