@@ -97,7 +97,8 @@ function parseCommon(
 
 /** `200`, `200-299`, or several joined by `+`. */
 function parseExpect(text: string): (readonly [number, number])[] | null {
-  const ranges = text.split('+').map((part) => /^(\d{3})(?:-(\d{3}))?$/.exec(part));
+  // A + in a URL's parameters reads as a blank.
+  const ranges = text.split(/[+ ]/).map((part) => /^(\d{3})(?:-(\d{3}))?$/.exec(part));
   const expect = ranges.flatMap((range) => (range === null ? [] : [[Number(range[1]), Number(range[2] ?? range[1])] as const]));
   return expect.length === ranges.length && expect.every(([from, to]) => from >= 100 && from <= to) ? expect : null;
 }

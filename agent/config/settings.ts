@@ -4,6 +4,7 @@
  * Guarantees: either every setting is usable, also together with the others, or every problem is reported at once and
  * nothing has been touched. An empty variable counts as unset. No problem shows a secret.
  */
+import { parseAddress } from '../address.ts';
 import type { Address } from '../address.ts';
 import { asError } from '../clock.ts';
 import { timingProblems } from '../contender/settings.ts';
@@ -88,6 +89,7 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
   const addresses = reader.require('ADDRESSES', 'there is nothing to keep');
   const provider = assembleProvider(reader);
   const kubernetes = credentialSource(reader, world);
+  reader.problems.push(...selfDependence(kubernetes, addresses ?? []));
   const durationMs = reader.get('LEASE_DURATION');
   const renewDeadlineMs = reader.get('RENEW_DEADLINE');
   const renewIntervalMs = reader.get('RENEW_INTERVAL');
@@ -203,6 +205,19 @@ function credentialSource(reader: SettingsReader, world: SettingsWorld): Credent
   if (host !== null) return { kind: 'service-account', host, port: String(port ?? 443), folder: world.serviceAccountFolder };
   reader.problems.push('KUBECONFIG is not set, and this is no pod: name a kubeconfig file, such as /etc/rancher/k3s/k3s.yaml');
   return null;
+}
+
+/** Whoever loses the address by which he reaches the Kubernetes API could never take it again. */
+function selfDependence(kubernetes: CredentialSource | null, addresses: readonly Address[]): string[] {
+  if (kubernetes?.kind !== 'service-account') return [];
+  const api = parseAddress(kubernetes.host);
+  return addresses
+    .filter(({ text }) => text === api?.text)
+    .map(
+      ({ text }) =>
+        `KUBERNETES_SERVICE_HOST="${kubernetes.host}" is one of ADDRESSES, so that nobody could take ${text} again once it is lost: ` +
+        'name an API server that does not depend on it, such as the one on this node (status.hostIP, as in manifests/overlays/control-plane)',
+    );
 }
 
 function leaseNamespace(reader: SettingsReader, world: SettingsWorld): string {

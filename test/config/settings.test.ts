@@ -67,6 +67,30 @@ describe('settings', () => {
     assert.equal(load(WORKING, files).lease.namespace, 'from-account');
   });
 
+  test('what a probe expects may be several answers and ranges', () => {
+    const [probe] = load({ ...WORKING, PROBES: 'http://x/#expect=200+401+500-503' }).probes;
+    assert.deepEqual(probe?.question.kind === 'http' && probe.question.expect, [
+      [200, 200],
+      [401, 401],
+      [500, 503],
+    ]);
+  });
+
+  test('the address of the Kubernetes API itself has to be reached some other way', () => {
+    const api = (host: string): readonly string[] =>
+      problems({ ...WORKING, ADDRESSES: '203.0.113.10/24,2001:db8::1', KUBERNETES_SERVICE_HOST: host });
+    for (const host of ['203.0.113.10', '2001:DB8:0::1']) {
+      const [problem = '', ...others] = api(host);
+      assert.deepEqual(others, []);
+      assert.match(
+        problem,
+        new RegExp(`^KUBERNETES_SERVICE_HOST="${host}" is one of ADDRESSES, .*: name an API server that .*status\\.hostIP`),
+      );
+    }
+    assert.deepEqual([...api('203.0.113.11'), ...api('api.example')], []);
+    assert.deepEqual(problems({ ...WORKING, KUBERNETES_SERVICE_HOST: '203.0.113.10', KUBECONFIG: '/k' }, { '/k': '{}' }), []);
+  });
+
   test('addresses are read in any spelling and kept in one', () => {
     const { addresses } = load({ ...WORKING, ADDRESSES: '203.0.113.10/24, 2001:DB8:0::0001' });
     assert.deepEqual(

@@ -2,16 +2,19 @@
  * The manifests as Kubernetes would get them.
  */
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadAll } from 'js-yaml';
 import type { Permissions } from './kube-api.ts';
+import { toolPath } from './tools.ts';
 
 const MANIFESTS = fileURLToPath(new URL('../../manifests', import.meta.url));
 
 /** One Kubernetes object, of whatever kind. */
 export interface KubeObject {
+  readonly apiVersion: string;
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string; readonly labels?: Readonly<Record<string, string>> };
   readonly [field: string]: unknown;
@@ -25,14 +28,61 @@ interface Rule {
 
 /** Why overlays cannot be rendered on this machine, or false when they can. */
 export function cannotRender(): string | false {
-  return spawnSync('kubectl', ['version', '--client']).error === undefined ? false : 'there is no kubectl';
+  return toolPath('kubectl') === null ? 'there is no kubectl' : false;
 }
 
 /** What `kubectl kustomize` makes of an overlay. Throws with what it said. */
 export function render(overlay: string): KubeObject[] {
-  const { status, stdout, stderr } = spawnSync('kubectl', ['kustomize', join(MANIFESTS, overlay)], { encoding: 'utf8' });
+  return loadAll(kubectl(['kustomize', join(MANIFESTS, overlay)])) as KubeObject[];
+}
+
+/** The overlays, as `kubectl apply -k` takes them below manifests/. */
+export function overlays(): string[] {
+  return readdirSync(join(MANIFESTS, 'overlays')).map((name) => `overlays/${name}`);
+}
+
+/** What an overlay of one's own consists of. */
+export interface Composition {
+  /** Folders of manifests/components, in the order in which they are to count. */
+  readonly components: readonly string[];
+  readonly settings: Readonly<Record<string, string>>;
+  readonly namespace?: string;
+  readonly token?: string;
+  /** Further fields of its kustomization. */
+  readonly more?: Readonly<Record<string, unknown>>;
+}
+
+/** Renders an overlay that is put together for this once. */
+export function compose({ components, settings, namespace = 'leasehold', token, more = {} }: Composition): KubeObject[] {
+  // Kustomize takes what is elsewhere by relative paths only.
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'leasehold-overlay-')));
+  const manifests = relative(folder, MANIFESTS);
+  const literals = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+  const kustomization = {
+    apiVersion: 'kustomize.config.k8s.io/v1beta1',
+    kind: 'Kustomization',
+    namespace,
+    resources: [join(manifests, 'base')],
+    components: components.map((name) => join(manifests, 'components', name)),
+    configMapGenerator: [{ name: 'leasehold-settings', literals }],
+    ...(token === undefined ? {} : { secretGenerator: [{ name: 'hcloud-token', literals: [`token=${token}`] }] }),
+    ...more,
+  };
+  try {
+    // YAML that is JSON.
+    writeFileSync(join(folder, 'kustomization.yaml'), JSON.stringify(kustomization));
+    return loadAll(kubectl(['kustomize', folder])) as KubeObject[];
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** What a run of kubectl prints. Throws with what it said when it fails. */
+export function kubectl(args: readonly string[], { input = '', kubeconfig = '' } = {}): string {
+  const env = { ...process.env, KUBECONFIG: kubeconfig };
+  const { status, stdout, stderr } = spawnSync(toolPath('kubectl') ?? 'kubectl', args, { encoding: 'utf8', input, env });
   if (status !== 0) throw new Error(stderr);
-  return loadAll(stdout) as KubeObject[];
+  return stdout;
 }
 
 /** What the Role in the manifests allows. */
