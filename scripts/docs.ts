@@ -1,32 +1,52 @@
 /**
- * Writes the settings table of the README from the schema, or with `--check` says whether it is current.
+ * Writes the tables of the documentation that come from elsewhere (the settings in README.md from the schema, the values in the
+ * chart's README.md from its values.yaml), or with `--check` says whether they are current.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { settingsTable } from '../agent/config/documentation.ts';
+import { valuesTable } from './chart-values.ts';
 
-const README = fileURLToPath(new URL('../README.md', import.meta.url));
-const BEGIN = '<!-- settings: made by npm run docs -->';
-const END = '<!-- end of settings -->';
+/** A place in a page that is written by this, and by what. */
+interface Table {
+  readonly page: string;
+  readonly begin: string;
+  readonly end: string;
+  readonly make: () => string;
+}
+
+const TABLES: readonly Table[] = [
+  { page: 'README.md', begin: '<!-- settings: made by npm run docs -->', end: '<!-- end of settings -->', make: settingsTable },
+  { page: 'charts/leasehold/README.md', begin: '<!-- values: made by npm run docs -->', end: '<!-- end of values -->', make: () => valuesTable() },
+];
 
 /** The README with the table as the schema gives it. Throws where the place for it is missing. */
 export function withCurrentTable(readme: string): string {
-  const [before, rest] = readme.split(BEGIN);
-  const after = rest?.split(END)[1];
-  if (before === undefined || after === undefined) throw new Error(`README.md has no place for the settings: ${BEGIN} … ${END}`);
-  return `${before}${BEGIN}\n${settingsTable()}\n${END}${after}`;
+  const [settings] = TABLES;
+  if (settings === undefined) throw new Error('no table is made');
+  return withTable(readme, settings);
+}
+
+function withTable(text: string, { page, begin, end, make }: Table): string {
+  const [before, rest] = text.split(begin);
+  const after = rest?.split(end)[1];
+  if (before === undefined || after === undefined) throw new Error(`${page} has no place for the table: ${begin} … ${end}`);
+  return `${before}${begin}\n${make()}\n${end}${after}`;
 }
 
 if (import.meta.main) {
-  const readme = readFileSync(README, 'utf8');
-  const current = withCurrentTable(readme);
-  if (readme === current) {
-    console.log('The settings table in README.md is current.');
-  } else if (process.argv.includes('--check')) {
-    console.error('The settings table in README.md is not current: run npm run docs.');
-    process.exit(1);
-  } else {
-    writeFileSync(README, current);
-    console.log('The settings table in README.md was written.');
+  for (const table of TABLES) {
+    const path = fileURLToPath(new URL(`../${table.page}`, import.meta.url));
+    const text = readFileSync(path, 'utf8');
+    const current = withTable(text, table);
+    if (text === current) {
+      console.log(`The table in ${table.page} is current.`);
+    } else if (process.argv.includes('--check')) {
+      console.error(`The table in ${table.page} is not current: run npm run docs.`);
+      process.exitCode = 1;
+    } else {
+      writeFileSync(path, current);
+      console.log(`The table in ${table.page} was written.`);
+    }
   }
 }

@@ -15,6 +15,8 @@ import type { ImageConfig } from './layout.ts';
 /** Where Debian puts the profile that its container tools share, which is also where RuntimeDefault comes from. */
 const SECCOMP_PROFILE = '/usr/share/containers/seccomp.json';
 const RUNTIME = 'crun';
+/** How long a program inside may take that is only asked something. */
+const PATIENCE_MS = 30_000;
 
 export interface Mount {
   /** A file or folder of this machine, seen read-only inside. */
@@ -82,13 +84,13 @@ export class Container {
     this.#runtime('kill', this.#name, signal);
   }
 
-  /** Runs a program inside, as `kubectl exec POD -- WORD…` does. */
-  exec(...words: string[]): SpawnSyncReturns<string> {
-    return this.#runtime('exec', this.#name, ...words);
+  /** Runs a program inside, as `kubectl exec POD -- WORD…` does. One that does not end by itself is ended. */
+  exec(options: readonly string[], ...words: string[]): SpawnSyncReturns<string> {
+    return this.#runtime('exec', ...options, this.#name, ...words);
   }
 
   #runtime(...args: string[]): SpawnSyncReturns<string> {
-    return spawnSync(RUNTIME, ['--root', this.#state, ...args], { encoding: 'utf8' });
+    return spawnSync(RUNTIME, ['--root', this.#state, ...args], { encoding: 'utf8', timeout: PATIENCE_MS, killSignal: 'SIGKILL' });
   }
 }
 
