@@ -1,14 +1,17 @@
 /**
  * Builds `dist/`: one minified bundle, and beside it the native module that a bundle cannot hold.
  *
- * Guarantees: `dist/` alone, copied anywhere, is the whole agent. The native module is the one for the architecture this
- * runs on, for glibc.
+ * Guarantees: `dist/` alone, copied anywhere, is the whole agent. The same sources make the same bytes, dated
+ * SOURCE_DATE_EPOCH where that is set. The native module is the one for glibc, of the architecture this runs on unless
+ * another is named. Arguments: `--architecture amd64|arm64` (or `x64`, as Node says) and `--packages FOLDER`, the
+ * `node_modules` that holds the native module where that is not this repository's.
  */
 import { build as bundle } from 'esbuild';
 import type { Plugin } from 'esbuild';
-import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { misuse, readOptions } from './arguments.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -42,8 +45,38 @@ const withoutTheGeneratedClient: Plugin = {
   },
 };
 
-/** Builds into a folder, from another entry point if that is wanted, and returns the path of the bundle. */
-export async function buildAgent(folder = join(ROOT, 'dist'), entry = join(ROOT, 'agent', 'main.ts')): Promise<string> {
+/** What an image index calls an architecture, and what Node and npm call it. */
+const ARCHITECTURES: Readonly<Record<string, string>> = { amd64: 'x64', x64: 'x64', arm64: 'arm64' };
+
+export interface BuildOptions {
+  /** Made anew. */
+  readonly folder?: string;
+  readonly entry?: string;
+  /** As an image index or Node names it; by default the one this runs on. */
+  readonly architecture?: string;
+  /** The `node_modules` that holds the native module for that architecture. */
+  readonly packages?: string;
+  /** When the files claim to be from, in seconds since 1970; by default from now. */
+  readonly dateS?: number | undefined;
+}
+
+/** The native module for an architecture. Throws with how to get it where it is not installed. */
+export function nativeModule(architecture: string = process.arch, packages = join(ROOT, 'node_modules')): string {
+  const cpu = ARCHITECTURES[architecture];
+  if (cpu === undefined)
+    throw new Error(`There is no build for the architecture "${architecture}", only for ${Object.keys(ARCHITECTURES).join(', ')}.`);
+  const native = join(packages, '@koromix', `koffi-linux-${cpu}`, `linux_${cpu}`, 'koffi.node');
+  if (existsSync(native)) return native;
+  throw new Error(
+    `The native module for ${architecture} is not installed: there is no ${native}. In a folder that holds copies of package.json, ` +
+      `package-lock.json and .npmrc run "npm ci --omit=dev --os=linux --cpu=${cpu}", and name its node_modules with --packages.`,
+  );
+}
+
+/** Builds the agent and returns the path of the bundle. */
+export async function build(options: BuildOptions = {}): Promise<string> {
+  const { folder = join(ROOT, 'dist'), entry = join(ROOT, 'agent', 'main.ts'), architecture, packages, dateS } = options;
+  const native = nativeModule(architecture, packages);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const outfile = join(folder, 'leasehold.mjs');
@@ -61,9 +94,31 @@ export async function buildAgent(folder = join(ROOT, 'dist'), entry = join(ROOT,
     banner: { js: "import { createRequire as leaseholdRequire } from 'node:module'; const require = leaseholdRequire(import.meta.url);" },
     plugins: [koffiBesideTheBundle, withoutTheGeneratedClient],
   });
-  const native = join(ROOT, 'node_modules', '@koromix', `koffi-linux-${process.arch}`, `linux_${process.arch}`, 'koffi.node');
   copyFileSync(native, join(folder, 'koffi.node'));
+  if (dateS !== undefined) for (const file of readdirSync(folder)) utimesSync(join(folder, file), dateS, dateS);
   return outfile;
 }
 
-if (import.meta.main) await buildAgent();
+/** Builds into a folder, from another entry point if that is wanted, for this machine, and returns the path of the bundle. */
+export async function buildAgent(folder = join(ROOT, 'dist'), entry = join(ROOT, 'agent', 'main.ts')): Promise<string> {
+  return await build({ folder, entry });
+}
+
+/** The date that reproducible builds are given, or undefined where there is none. Anything but whole seconds ends the command. */
+function dateFrom(text: string | undefined): number | undefined {
+  if (text === undefined || text === '') return undefined;
+  return /^\d+$/.test(text) ? Number(text) : misuse(`SOURCE_DATE_EPOCH is whole seconds since 1970, and not "${text}".`);
+}
+
+if (import.meta.main) {
+  const { architecture, packages } = readOptions(process.argv.slice(2), {
+    architecture: { type: 'string', default: process.arch },
+    packages: { type: 'string', default: join(ROOT, 'node_modules') },
+  });
+  try {
+    nativeModule(architecture, packages);
+  } catch (error) {
+    misuse((error as Error).message);
+  }
+  await build({ architecture, packages, dateS: dateFrom(process.env['SOURCE_DATE_EPOCH']) });
+}

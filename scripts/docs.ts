@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { settingsTable } from '../agent/config/documentation.ts';
 import { metricsTable } from '../agent/report/documentation.ts';
+import { valuesTable } from './chart-values.ts';
 import { dashboard } from './dashboard.ts';
 import { prometheusRule } from './prometheus-rule.ts';
 
@@ -18,6 +19,7 @@ interface Made {
 export const MADE: readonly Made[] = [
   { path: 'README.md', current: (now) => withCurrentTable(now) },
   { path: 'docs/metrics.md', current: (now) => withPart(now, 'docs/metrics.md', 'metrics', metricsTable()) },
+  { path: 'charts/leasehold/README.md', current: (now) => withPart(now, 'charts/leasehold/README.md', 'values', valuesTable()) },
   { path: 'manifests/monitoring/alerts.yaml', current: () => prometheusRule(read('manifests/monitoring/rules.yaml')) },
   { path: 'manifests/monitoring/dashboard.json', current: () => `${JSON.stringify(dashboard(), null, 2)}\n` },
 ];

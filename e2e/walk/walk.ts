@@ -125,9 +125,8 @@ async function tryBlock(block: CommandBlock, place: string, cluster: Cluster, st
   if (code !== 0) {
     const agents = await run(AGENTS_SAY, cluster, stage);
     for (const line of agents.output.trimEnd().split('\n')) say(`    ${line}`);
-    return fail(tally, place, `ended with ${code}`);
-  }
-  tally.passed += 1;
+    fail(tally, place, `ended with ${code}`);
+  } else tally.passed += 1;
 }
 
 function fail(tally: Tally, place: string, why: string): void {

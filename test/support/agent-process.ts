@@ -23,7 +23,7 @@ export interface LogLine {
 export function entryPoint(bundle: string): string[] {
   const [, json = ''] = /^ENTRYPOINT (\[.*\])$/m.exec(readFileSync(join(ROOT, 'Dockerfile'), 'utf8')) ?? [];
   const words = JSON.parse(json) as string[];
-  return words.map((word) => (word === 'node' ? process.execPath : word.endsWith('leasehold.mjs') ? bundle : word));
+  return words.map((word) => (word.endsWith('/bin/node') ? process.execPath : word.endsWith('leasehold.mjs') ? bundle : word));
 }
 
 export class AgentProcess {
