@@ -37,7 +37,7 @@ export interface Network {
   readonly provider: ProviderHttp;
   readonly ask: (question: ProbeQuestion) => Ask;
   /** Serves what people and the kubelet ask this agent until it is closed. */
-  readonly serve: (answers: Answers) => { close(): void };
+  readonly serve: (answers: Answers) => { changed(): void; close(): void };
   /** Closes every connection to others. */
   close(): void;
 }
@@ -97,6 +97,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
       metrics.report(report);
     },
     onDefect: world.onDefect,
+    onStepped: () => server.changed(),
   });
   const prober = new Prober(settings.probes, network.ask, clock, (verdict) => {
     const { healthy, reason } = verdict;

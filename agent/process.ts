@@ -107,6 +107,7 @@ function openNetwork(settings: Settings, clock: Clock, { logger }: Log): Network
     serve: (answers) =>
       new StatusServer({
         ...settings.listen,
+        names: [settings.nodeName, hostname()],
         clock,
         answers,
         onProblem: (message) => logger.error({ event: 'listen-failed' }, message),

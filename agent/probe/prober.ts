@@ -33,6 +33,20 @@ export interface ProbeStatus {
   readonly probe: string;
   readonly healthy: boolean | null;
   readonly reason: string | null;
+  /** Good answers in a row, and bad ones. */
+  readonly goods: number;
+  readonly bads: number;
+  readonly rise: number;
+  readonly fall: number;
+  /** When the last answer came, or was given up; null before. */
+  readonly answeredAtMs: number | null;
+}
+
+interface Probe {
+  readonly spec: ProbeSpec;
+  readonly ask: Ask;
+  judgement: Judgement;
+  answeredAtMs: number | null;
 }
 
 /** What became of one question. `isDoubtful`: it failed, and this process stood still meanwhile. */
@@ -44,22 +58,27 @@ export function askFor(question: ProbeQuestion, outbound: Outbound): Ask {
 }
 
 export class Prober {
-  readonly #probes: { readonly spec: ProbeSpec; readonly ask: Ask; judgement: Judgement }[];
+  readonly #probes: Probe[];
   readonly #clock: Clock;
   readonly #onVerdict: (verdict: Verdict) => void;
   #verdict: Verdict | null = null;
 
   constructor(specs: readonly ProbeSpec[], ask: (question: ProbeQuestion) => Ask, clock: Clock, onVerdict: (verdict: Verdict) => void) {
-    this.#probes = specs.map((spec) => ({ spec, ask: ask(spec.question), judgement: UNDECIDED }));
+    this.#probes = specs.map((spec) => ({ spec, ask: ask(spec.question), judgement: UNDECIDED, answeredAtMs: null }));
     this.#clock = clock;
     this.#onVerdict = onVerdict;
   }
 
   get status(): ProbeStatus[] {
-    return this.#probes.map(({ spec, judgement }) => ({
+    return this.#probes.map(({ spec, judgement, answeredAtMs }) => ({
       probe: spec.name,
       healthy: judgement.healthy,
       reason: judgement.bads > 0 ? judgement.reason : null,
+      goods: judgement.goods,
+      bads: judgement.bads,
+      rise: spec.rise,
+      fall: spec.fall,
+      answeredAtMs,
     }));
   }
 
@@ -69,13 +88,14 @@ export class Prober {
     await Promise.all(this.#probes.map((probe) => this.#repeat(probe, signal)));
   }
 
-  async #repeat(probe: { readonly spec: ProbeSpec; readonly ask: Ask; judgement: Judgement }, signal: AbortSignal): Promise<void> {
+  async #repeat(probe: Probe, signal: AbortSignal): Promise<void> {
     const { spec, ask } = probe;
     while (!signal.aborted) {
       const startedAtMs = this.#clock.nowMs();
       let answer = await this.#askOnce(ask, spec.timeoutMs, signal);
       if (answer.is === 'bad' && answer.isDoubtful && !signal.aborted) answer = await this.#askOnce(ask, spec.timeoutMs, signal);
       if (signal.aborted) return;
+      probe.answeredAtMs = this.#clock.nowMs();
       probe.judgement = judge(probe.judgement, answer.is === 'bad' ? answer.reason : null, spec);
       this.#tell();
       const pauseMs = startedAtMs + spec.intervalMs - this.#clock.nowMs();
