@@ -53,7 +53,7 @@ export interface Network {
   readonly provider: ProviderHttp;
   readonly ask: (question: ProbeQuestion) => Ask;
   /** Serves what people and the kubelet ask this agent until it is closed. */
-  readonly serve: (answers: Answers) => { close(): void };
+  readonly serve: (answers: Answers) => { changed(): void; close(): void };
   /** Closes every connection to others. */
   close(): void;
 }
@@ -129,6 +129,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
       for (const happening of choice.of(report)) recorder.record(happening, leaseUidOf(report, contender));
     },
     onDefect: world.onDefect,
+    onStepped: () => server.changed(),
   });
   const following = followApplication(
     settings,

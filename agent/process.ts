@@ -127,6 +127,7 @@ function openNetwork(
     serve: (answers) =>
       new StatusServer({
         ...settings.listen,
+        names: [settings.nodeName, hostname()],
         clock,
         answers,
         onProblem: (message) => logger.error({ event: 'listen-failed' }, message),

@@ -33,6 +33,13 @@ export interface ProbeStatus {
   readonly probe: string;
   readonly healthy: boolean | null;
   readonly reason: string | null;
+  /** Good answers in a row, and bad ones. */
+  readonly goods: number;
+  readonly bads: number;
+  readonly rise: number;
+  readonly fall: number;
+  /** When the last answer came, or was given up; null before. */
+  readonly answeredAtMs: number | null;
 }
 
 /** Told of every answer that counts, and how long it took. */
@@ -51,6 +58,7 @@ interface Running<Question> {
   readonly spec: ProbeSpec<Question>;
   readonly ask: Ask;
   judgement: Judgement;
+  answeredAtMs: number | null;
   /** Ends the pause before the next question. */
   hurry: () => void;
 }
@@ -69,17 +77,28 @@ export class Prober<Question = ProbeQuestion> {
     onVerdict: (verdict: Verdict) => void,
     observe: ProbeObserver = () => undefined,
   ) {
-    this.#probes = specs.map((spec) => ({ spec, ask: ask(spec.question), judgement: UNDECIDED, hurry: () => undefined }));
+    this.#probes = specs.map((spec) => ({
+      spec,
+      ask: ask(spec.question),
+      judgement: UNDECIDED,
+      answeredAtMs: null,
+      hurry: () => undefined,
+    }));
     this.#clock = clock;
     this.#onVerdict = onVerdict;
     this.#observe = observe;
   }
 
   get status(): ProbeStatus[] {
-    return this.#probes.map(({ spec, judgement }) => ({
+    return this.#probes.map(({ spec, judgement, answeredAtMs }) => ({
       probe: spec.name,
       healthy: judgement.healthy,
       reason: judgement.bads > 0 ? judgement.reason : null,
+      goods: judgement.goods,
+      bads: judgement.bads,
+      rise: spec.rise,
+      fall: spec.fall,
+      answeredAtMs,
     }));
   }
 
@@ -102,6 +121,7 @@ export class Prober<Question = ProbeQuestion> {
       if (answer.is === 'bad' && answer.isDoubtful && !signal.aborted) answer = await this.#askOnce(ask, spec.timeoutMs, signal);
       if (signal.aborted) return;
       this.#observe({ probe: spec.name, isGood: answer.is === 'good', elapsedMs: this.#clock.nowMs() - startedAtMs });
+      probe.answeredAtMs = this.#clock.nowMs();
       probe.judgement = judge(probe.judgement, answer.is === 'bad' ? answer.reason : null, spec);
       this.#tell();
       const pauseMs = startedAtMs + spec.intervalMs - this.#clock.nowMs();

@@ -3,10 +3,16 @@
  *
  * Guarantees: read only; answers from what is in memory, so that no slow dependency delays an answer. A port that is
  * taken is tried again and does not end the agent, whose work does not depend on it.
+ * What tells of the cluster is given only under a name that nobody else can own, so that a web page elsewhere cannot have a
+ * browser near this port read it by giving its own name this address (DNS rebinding).
  */
 import http from 'node:http';
+import { isIP } from 'node:net';
 import { asError } from '../clock.ts';
 import type { Clock, Timer } from '../clock.ts';
+import { PAGE_POLICY, pageOf, viewOf } from './page.ts';
+import type { StatusDocument } from './status.ts';
+import { Streams, STREAMS_MAX } from './streams.ts';
 
 /** What the port answers from. Each is asked anew for every request. */
 export interface Answers {
@@ -14,13 +20,15 @@ export interface Answers {
   readonly livenessProblem: () => string | null;
   /** What keeps the agent from being ready; empty when nothing does. */
   readonly readinessProblems: () => readonly string[];
-  readonly status: () => unknown;
+  readonly status: () => StatusDocument;
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
 }
 
 export interface ServerOptions {
   readonly host: string;
   readonly port: number;
+  /** The node's own names, by which it may be asked besides its addresses. */
+  readonly names: readonly string[];
   readonly clock: Clock;
   readonly answers: Answers;
   readonly onProblem: (message: string) => void;
@@ -34,11 +42,21 @@ const WHY: Readonly<Record<string, string>> = {
   EACCES: 'a port below 1024 needs a capability that the agent does not have: set LISTEN to a higher one',
 };
 const REQUEST_TIMEOUT_MS = 5_000;
+const PATHS = ['/', '/healthz', '/readyz', '/status', '/status/stream', '/metrics'];
+/** What the kubelet and Prometheus ask, by whatever name they know the node. */
+const BY_ANY_NAME = ['/healthz', '/readyz', '/metrics'];
+const HEADERS = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+};
 
 /** Serves until `close` is called. */
 export class StatusServer {
   readonly #server: http.Server;
   readonly #options: ServerOptions;
+  readonly #streams: Streams;
   #retry: Timer | null = null;
   /** What was last told. */
   #problem: string | null = null;
@@ -46,6 +64,7 @@ export class StatusServer {
 
   constructor(options: ServerOptions) {
     this.#options = options;
+    this.#streams = new Streams(options.clock, () => viewOf(options.answers.status()));
     this.#server = http.createServer((request, response) => this.#answer(request, response));
     this.#server.requestTimeout = REQUEST_TIMEOUT_MS;
     this.#server.maxConnections = 64;
@@ -53,9 +72,15 @@ export class StatusServer {
     this.#listen();
   }
 
+  /** The status may say something else now: whoever watches is told. Returns at once. */
+  changed(): void {
+    this.#streams.changed();
+  }
+
   close(): void {
     this.#isClosed = true;
     this.#retry?.cancel();
+    this.#streams.close();
     this.#server.close();
     this.#server.closeAllConnections();
   }
@@ -74,37 +99,61 @@ export class StatusServer {
   }
 
   #answer(request: http.IncomingMessage, response: http.ServerResponse): void {
-    if (request.method !== 'GET' && request.method !== 'HEAD') return send(response, 405, 'text/plain', 'only GET is answered here\n');
+    if (request.method !== 'GET' && request.method !== 'HEAD') return sendText(response, 405, 'only GET is answered here');
+    const path = (request.url ?? '').split('?')[0] ?? '';
+    if (!BY_ANY_NAME.includes(path) && !isOwnName(request.headers.host, this.#options.names))
+      return sendText(response, 421, "ask by this node's IP address or name, or by localhost: another name could be a stranger's");
     const { livenessProblem, readinessProblems, status, metrics } = this.#options.answers;
-    switch ((request.url ?? '').split('?')[0]) {
+    switch (path) {
+      case '/':
+        return send(response, 200, 'text/html', pageOf(status()), { 'content-security-policy': PAGE_POLICY });
       case '/healthz': {
         const problem = livenessProblem();
-        return send(response, problem === null ? 200 : 503, 'text/plain', `${problem ?? 'ok'}\n`);
+        return sendText(response, problem === null ? 200 : 503, problem ?? 'ok');
       }
       case '/readyz': {
         const problems = readinessProblems();
-        return send(
-          response,
-          problems.length === 0 ? 200 : 503,
-          'text/plain',
-          problems.length === 0 ? 'ok\n' : problems.map((problem) => `${problem}\n`).join(''),
-        );
+        return problems.length === 0 ? sendText(response, 200, 'ok') : sendText(response, 503, problems.join('\n'));
       }
       case '/metrics':
         metrics().then(
           ({ contentType, text }) => send(response, 200, contentType, text),
-          (error: unknown) => send(response, 500, 'text/plain', `${asError(error).message}\n`),
+          (error: unknown) => sendText(response, 500, asError(error).message),
         );
         return;
       case '/status':
         return send(response, 200, 'application/json', `${JSON.stringify(status(), null, 2)}\n`);
+      case '/status/stream':
+        // Who asks for the head of a stream does not want to wait for its end.
+        if (request.method === 'HEAD') return send(response, 200, 'text/event-stream', '');
+        if (!this.#streams.open(response, HEADERS)) return sendText(response, 503, `${STREAMS_MAX} pages are open already: close one`);
+        return;
       default:
-        return send(response, 404, 'text/plain', 'there are /healthz, /readyz, /status and /metrics\n');
+        return sendText(response, 404, `there are ${PATHS.join(', ')}`);
     }
   }
 }
 
-function send(response: http.ServerResponse, status: number, type: string, body: string): void {
-  response.writeHead(status, { 'content-type': type.includes(';') ? type : `${type}; charset=utf-8`, 'cache-control': 'no-store' });
+/** Whether the Host header can only be meant for this node. An attacker's name has a dot in it, and is none of the node's. */
+function isOwnName(header: string | undefined, names: readonly string[]): boolean {
+  // Every browser sends one.
+  if (header === undefined) return true;
+  const [, bracketed, plain] = /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(header) ?? [];
+  const host = (bracketed ?? plain ?? '').toLowerCase();
+  return isIP(host) !== 0 || (host !== '' && !host.includes('.')) || names.some((name) => name.toLowerCase() === host);
+}
+
+function sendText(response: http.ServerResponse, status: number, text: string): void {
+  send(response, status, 'text/plain', `${text}\n`);
+}
+
+function send(
+  response: http.ServerResponse,
+  status: number,
+  type: string,
+  body: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  response.writeHead(status, { ...HEADERS, ...headers, 'content-type': type.includes(';') ? type : `${type}; charset=utf-8` });
   response.end(body);
 }

@@ -1,14 +1,35 @@
 /**
- * The one document that says what an agent is doing: `/status`.
+ * The one document that says what an agent is doing: `/status`, and what the page is drawn from.
  *
  * Guarantees: plain data without credentials. Field names are for people and programs alike and only ever grow.
  */
-import type { Owner } from '../contender/input.ts';
-import { nodeOfIdentity, termOf } from '../contender/lease.ts';
 import { hindranceOf } from '../contender/candidate.ts';
+import type { Role } from '../contender/command.ts';
+import type { Owner, Residence } from '../contender/input.ts';
+import { nodeOfIdentity, termOf } from '../contender/lease.ts';
+import type { Term } from '../contender/lease.ts';
+import type { AddressKind } from '../contender/settings.ts';
 import { isAlone, officeTerm, roleOf } from '../contender/state.ts';
-import type { AddressState, Contender } from '../contender/state.ts';
+import type { AddressState, Claim, Contender, Hindrance } from '../contender/state.ts';
 import type { TransitionEntry } from './journal.ts';
+import { problemOfAddress, problemsOf } from './problems.ts';
+import type { Problem } from './problems.ts';
+
+/** One probe as whoever asks it knows it. */
+export interface ProbeEntry {
+  readonly probe: string;
+  /** Null until it was asked often enough. */
+  readonly healthy: boolean | null;
+  /** Why the last answer was bad; null where it was good or none has come. */
+  readonly reason: string | null;
+  /** Good answers in a row, and bad ones. */
+  readonly goods: number;
+  readonly bads: number;
+  readonly rise: number;
+  readonly fall: number;
+  /** When the last answer came, or was given up; null before. */
+  readonly answeredAtMs: number | null;
+}
 
 export interface StatusSources {
   readonly version: string;
@@ -19,44 +40,124 @@ export interface StatusSources {
   readonly nowMs: number;
   readonly wallMs: number;
   readonly owners: ReadonlyMap<string, { readonly owner: Owner; readonly atMs: number }>;
-  readonly probes: unknown;
   /** Where the application is that the address is to stay beside; null where there is none. */
   readonly application: unknown;
+  readonly probes: readonly ProbeEntry[];
   readonly readinessProblems: readonly string[];
   readonly transitions: readonly TransitionEntry[];
   readonly droppedLogLines: number;
 }
 
-/** Builds the document. Instants are in UTC by the node's wall clock, spans in milliseconds. */
-export function statusDocument(sources: StatusSources): object {
+/** Instants are in UTC by the node's wall clock unless a comment says otherwise, spans in milliseconds. */
+export interface StatusDocument {
+  readonly version: string;
+  /** When this document was made. */
+  readonly at: string;
+  readonly node: string;
+  readonly identity: string;
+  readonly role: Role;
+  readonly since: string;
+  /** What keeps a candidate from contending, and what it is about. */
+  readonly hindrance: string | null;
+  readonly hinderedBy: Hindrance['about'] | null;
+  readonly relief: string | null;
+  readonly lease: {
+    readonly namespace: string;
+    readonly name: string;
+    readonly holder: { readonly node: string; readonly identity: string } | null;
+    readonly transitions: number | null;
+    /** As its holder wrote them, by that node's clock. */
+    readonly acquired: string | null;
+    readonly renewed: string | null;
+    readonly exists: boolean | null;
+    /** When this agent saw the record's last sign of life, or its holder gone. */
+    readonly seen: string | null;
+  };
+  readonly timings: { readonly leaseDurationMs: number; readonly renewDeadlineMs: number; readonly renewIntervalMs: number };
+  readonly term: Term | null;
+  readonly deadline: { readonly tenureEnds: string; readonly inMs: number } | null;
+  readonly addresses: readonly StatusAddress[];
+  readonly provider: { readonly name: string; readonly kind: AddressKind; readonly ready: boolean; readonly reason: string };
+  readonly watch: { readonly stands: boolean; readonly problem: string | null };
+  readonly residence: { readonly is: Residence; readonly reason: string } | null;
+  readonly interface: { readonly problem: string | null };
+  readonly verdict: { readonly healthy: boolean; readonly reason: string } | null;
+  readonly probes: readonly StatusProbe[];
+  /** Where the application is that the address is to stay beside; null where there is none. */
+  readonly application: unknown;
+  readonly ready: boolean;
+  readonly notReadyBecause: readonly string[];
+  readonly problems: readonly Problem[];
+  /** What the check at the start found; not there where none was made. */
+  readonly preflight?: readonly Finding[];
+  readonly transitions: readonly TransitionEntry[];
+  readonly droppedLogLines: number;
+}
+
+export interface StatusAddress {
+  readonly address: string;
+  /** In words. */
+  readonly state: string;
+  readonly is: AddressState['is'];
+  readonly claim: Claim['is'] | null;
+  readonly problem: string | null;
+  readonly interface: string | null;
+  readonly lifetimeMs: number | null;
+  readonly owner: (Owner & { readonly readAt: string }) | null;
+}
+
+export interface StatusProbe extends Omit<ProbeEntry, 'answeredAtMs'> {
+  readonly answered: string | null;
+}
+
+/** What one check found. */
+export interface Finding {
+  readonly name: string;
+  readonly level: 'ok' | 'warn' | 'fail';
+  readonly message: string;
+  readonly advice?: string | null;
+}
+
+export function statusDocument(sources: StatusSources): StatusDocument {
   const { contender, nowMs, wallMs } = sources;
   const { life, settings, observation } = contender;
   const toWall = (atMs: number): string => new Date(wallMs + atMs - nowMs).toISOString();
   const record = observation === null || observation.sight === 'absent' ? null : observation.sight;
   const office = life.is === 'holding' ? life.office : null;
+  const hindrance = life.is === 'standby' ? hindranceOf(contender) : null;
+  const { leaseDurationMs, renewDeadlineMs, renewIntervalMs } = settings;
   return {
     version: sources.version,
+    at: toWall(nowMs),
     node: settings.node,
     identity: settings.identity,
     role: roleOf(contender),
     since: toWall(contender.roleSinceMs),
-    hindrance: life.is === 'standby' ? (hindranceOf(contender)?.reason ?? null) : null,
+    hindrance: hindrance?.reason ?? null,
+    hinderedBy: hindrance?.about ?? null,
     relief: office?.relief?.reason ?? null,
     lease: {
       ...sources.lease,
       holder: record === null || record.holder === '' ? null : { node: nodeOfIdentity(record.holder), identity: record.holder },
       transitions: record?.transitions ?? null,
+      acquired: record?.acquireTime ?? null,
       renewed: record?.renewTime ?? null,
       exists: observation === null ? null : observation.sight !== 'absent',
+      seen: observation === null ? null : toWall(observation.sinceMs),
     },
+    timings: { leaseDurationMs, renewDeadlineMs, renewIntervalMs },
     term: officeTerm(contender) ?? termOf(observation?.sight ?? 'absent'),
     deadline: office === null ? null : { tenureEnds: toWall(office.tenureEndMs), inMs: Math.round(office.tenureEndMs - nowMs) },
     addresses: settings.addresses.map((address) => {
       const read = sources.owners.get(address);
       const seen = contender.link?.addresses[address];
+      const state = contender.addresses[address];
       return {
         address,
-        state: describe(contender.addresses[address], isAlone(contender)),
+        state: describe(state, isAlone(contender)),
+        is: state?.is ?? 'absent',
+        claim: state?.is === 'bound' ? state.claim.is : null,
+        problem: problemOfAddress(state),
         interface: contender.link?.interfaces[address] ?? null,
         lifetimeMs: seen?.is === 'ours' ? seen.remainingMs : null,
         owner: read === undefined ? null : { ...read.owner, readAt: toWall(read.atMs) },
@@ -64,6 +165,7 @@ export function statusDocument(sources: StatusSources): object {
     }),
     provider: {
       name: sources.provider.name,
+      kind: settings.kind,
       ready: sources.provider.problem === null,
       reason: sources.provider.problem ?? contender.provider?.reason ?? 'it has not been asked yet',
     },
@@ -71,10 +173,14 @@ export function statusDocument(sources: StatusSources): object {
     residence: contender.residence,
     interface: { problem: contender.link?.problem ?? null },
     verdict: contender.verdict,
-    probes: sources.probes,
+    probes: sources.probes.map(({ answeredAtMs, ...probe }) => ({
+      ...probe,
+      answered: answeredAtMs === null ? null : toWall(answeredAtMs),
+    })),
     application: sources.application,
     ready: sources.readinessProblems.length === 0,
     notReadyBecause: sources.readinessProblems,
+    problems: problemsOf(sources),
     transitions: sources.transitions,
     droppedLogLines: sources.droppedLogLines,
   };

@@ -26,6 +26,8 @@ export interface LoopPorts {
   readonly report: Reporter;
   /** Called with what should never have been thrown: a defect. The process ends there. */
   readonly onDefect: (error: Error) => void;
+  /** Called once everything in the mailbox has been worked off, for those who watch. Must return at once. */
+  readonly onStepped?: () => void;
 }
 
 /** One owner read must not take longer: its answer is worth nothing later. */
@@ -79,6 +81,7 @@ export class ContenderLoop {
       this.#isDraining = false;
     }
     this.#sleepUntilDue();
+    this.#ports.onStepped?.();
   }
 
   #take(input: Input): void {

@@ -202,12 +202,16 @@ describe('probing', () => {
     assert.match(verdicts.at(-1)?.reason ?? '', /^tcp:\/\/127\.0\.0\.1:1: connection refused$/);
   });
 
-  test('shows each probe with what was last wrong', async () => {
+  test('shows each probe with what was last wrong, and how far it is from another verdict', async () => {
     const { clock, service, prober } = start();
     await clock.advance(0);
     service.answer = 'refuse';
     await clock.advance(1_000);
-    assert.deepEqual(prober.status, [{ probe: 'tcp://127.0.0.1:1', healthy: true, reason: 'connection refused' }]);
+    const answeredAtMs = clock.nowMs();
+    await clock.advance(500);
+    assert.deepEqual(prober.status, [
+      { probe: 'tcp://127.0.0.1:1', healthy: true, reason: 'connection refused', goods: 0, bads: 1, rise: 1, fall: 2, answeredAtMs },
+    ]);
   });
 
   test('asked ahead of its time, answers at once, and in its own time again afterwards', async () => {

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import net from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { StatusServer } from '../../agent/report/server.ts';
 import { eventually } from '../support/eventually.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
+import { statusOf } from '../support/status-example.ts';
+import { Driver } from '../contender/driver.ts';
 
 let port: number;
 let server: StatusServer | null;
@@ -24,12 +27,13 @@ function start(): void {
   server = new StatusServer({
     host: '127.0.0.1',
     port,
+    names: ['node-a.example.com'],
     clock: REAL_CLOCK,
     onProblem: (message) => problems.push(message),
     answers: {
       livenessProblem: () => livenessProblem,
       readinessProblems: () => readinessProblems,
-      status: () => ({ role: 'standby' }),
+      status: () => statusOf(new Driver().standBy()),
       metrics: () => Promise.resolve({ contentType: 'text/plain; version=0.0.4', text: 'a 1\n' }),
     },
   });
@@ -67,12 +71,71 @@ describe('the port', () => {
   test('gives the status as JSON', async () => {
     start();
     const [status, text] = await get('/status');
-    assert.deepEqual([status, JSON.parse(text)], [200, { role: 'standby' }]);
+    assert.deepEqual([status, JSON.parse(text)], [200, JSON.parse(JSON.stringify(statusOf(new Driver().standBy())))]);
+  });
+
+  test('gives people a page, under a policy that lets it load nothing and nobody frame it', async () => {
+    start();
+    const response = await fetch(`http://127.0.0.1:${port}/`);
+    assert.match(await response.text(), /^<!doctype html>.*<h1>.*Standby.*<\/html>\n$/s);
+    const headers = Object.fromEntries(response.headers);
+    assert.match(headers['content-security-policy'] ?? '', /^default-src 'none';.* frame-ancestors 'none'$/);
+    assert.doesNotMatch(headers['content-security-policy'] ?? '', /unsafe/);
+    assert.equal(headers['content-type'], 'text/html; charset=utf-8');
+    assert.equal(headers['x-content-type-options'], 'nosniff');
+    assert.equal(headers['referrer-policy'], 'no-referrer');
+    assert.equal(headers['cache-control'], 'no-store');
+    assert.equal(headers['cross-origin-resource-policy'], 'same-origin');
+  });
+
+  test('answers a question for the head alone without a body, that of a stream without waiting', async () => {
+    start();
+    for (const path of ['/', '/status', '/status/stream', '/healthz']) assert.deepEqual(await get(path, 'HEAD'), [200, ''], path);
+  });
+
+  test('streams what the page shows, and ends with its streams', async () => {
+    start();
+    const response = await fetch(`http://127.0.0.1:${port}/status/stream`);
+    assert.equal(response.headers.get('content-type'), 'text/event-stream; charset=utf-8');
+    assert.equal(response.headers.get('cache-control'), 'no-store');
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    assert.match((await reader?.read())?.value ?? '', /^retry: .*"title":"standby · node-a/s);
+    server?.close();
+    await assert.doesNotReject(async () => {
+      while ((await reader?.read().catch(() => ({ done: true })))?.done === false);
+    });
+  });
+
+  test('tells of the cluster only under a name that a stranger cannot own', async () => {
+    start();
+    const statusFor = (path: string, host: string): Promise<number> =>
+      new Promise((resolve, reject) => {
+        http
+          .get({ host: '127.0.0.1', port, path, headers: { host }, agent: false }, (response) => {
+            response.resume();
+            resolve(response.statusCode ?? 0);
+          })
+          .on('error', reject);
+      });
+    for (const host of ['127.0.0.1:9808', '10.0.0.7', '[::1]:9808', 'localhost:9808', 'LOCALHOST', 'node-b', 'Node-A.example.com:9808'])
+      assert.equal(await statusFor('/status', host), 200, host);
+    for (const host of [
+      'evil.example',
+      'node-a.example.com.evil.example',
+      'localhost.evil.example:9808',
+      '127.0.0.1.evil.example',
+      'localhost.',
+    ])
+      for (const path of ['/', '/status']) assert.equal(await statusFor(path, host), 421, host);
+    assert.equal(await statusFor('/status/stream', 'evil.example'), 421);
+    for (const path of ['/healthz', '/readyz', '/metrics']) assert.equal(await statusFor(path, 'node-a.internal.example'), 200, path);
   });
 
   test('answers nothing else, and changes nothing', async () => {
     start();
-    assert.equal((await get('/'))[0], 404);
+    assert.equal((await get('/favicon.ico'))[0], 404);
+    assert.equal((await get('/', 'POST'))[0], 405);
+    assert.equal((await get('/status/stream', 'POST'))[0], 405);
     assert.equal((await get('/status', 'POST'))[0], 405);
     assert.equal((await get('/status', 'DELETE'))[0], 405);
   });

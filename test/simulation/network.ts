@@ -97,7 +97,7 @@ export function networkOf(world: NetworkWorld, process: SimProcess): Network {
     ask: () => async (signal) => {
       await ask(world, process, signal);
     },
-    serve: () => ({ close: () => undefined }),
+    serve: () => ({ changed: () => undefined, close: () => undefined }),
     close: () => undefined,
   };
 }

@@ -124,6 +124,11 @@ export class AgentWorld {
     }
   }
 
+  /** Where the agent's page is. */
+  get page(): string {
+    return `http://127.0.0.1:${this.#port}/`;
+  }
+
   rows(address = IP): AddressRow[] {
     const all = this.#socket.dump(RTM_GETADDR, Buffer.alloc(8)).map(decodeAddress);
     return all.filter((row): row is AddressRow => row !== null && addressText(row.bytes) === address);

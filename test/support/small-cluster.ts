@@ -210,7 +210,7 @@ export class SmallCluster {
         kubeAside: kube,
         provider: createProviderHttp(clock, OUTBOUND),
         ask: (question) => askFor(question, OUTBOUND),
-        serve: () => ({ close: () => undefined }),
+        serve: () => ({ changed: () => undefined, close: () => undefined }),
         close: () => kube.close(),
       },
       link: new MemoryLink(link, [IP]),
