@@ -10,7 +10,7 @@ import { at } from '../../agent/json.ts';
 import { problemsOf } from '../support/kube-schemas.ts';
 import { cannotRender, compose, overlays, render } from '../support/manifests.ts';
 import type { Composition, KubeObject } from '../support/manifests.ts';
-import { containerOf, environmentOf, NODE, podOf, readFileOf, workloadOf } from '../support/pod.ts';
+import { containerOf, environmentOf, NODE, POD, podOf, readFileOf, workloadOf } from '../support/pod.ts';
 
 const WAYS = ['on-chosen-nodes', 'on-control-plane-nodes'];
 const PROVIDERS = {
@@ -127,7 +127,8 @@ for (const { name, rendered } of installations()) {
       assert.equal(loaded.lease.namespace, the(objects, 'Lease').metadata.namespace);
       const environment = environmentOf(objects);
       assert.deepEqual(unknownSettings(environment), []);
-      for (const field of ['POD_NAME', 'POD_NAMESPACE', 'POD_UID']) assert.ok((environment[field] ?? '') !== '', field);
+      const { POD_NAME, POD_UID, POD_NAMESPACE } = environment;
+      assert.deepEqual([POD_NAME, POD_UID, POD_NAMESPACE], [POD.name, POD.uid, loaded.lease.namespace]);
       assert.ok(
         Object.values(environment).every((value) => !value.includes('$(')),
         'all that is referred to is known',

@@ -33,11 +33,13 @@ export interface Container {
 /** The node that the pod is on. */
 export const NODE = { name: 'node-a', ip: '198.51.100.7' };
 
+export const POD = { name: 'leasehold-x7k2p', uid: '0b1c2d3e-0000-4000-8000-000000000000' };
+
 /** What the downward API says about the pod. */
 const FIELDS: Readonly<Record<string, string>> = {
   'spec.nodeName': NODE.name,
-  'metadata.name': 'leasehold-x7k2p',
-  'metadata.uid': '0b1c2d3e-0000-4000-8000-000000000000',
+  'metadata.name': POD.name,
+  'metadata.uid': POD.uid,
   'status.hostIP': NODE.ip,
 };
 
