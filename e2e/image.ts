@@ -52,7 +52,7 @@ async function main(args: readonly string[]): Promise<number> {
     const checks = new Checks();
     await build(checks, buildah, folder, twice);
     if (checks.failed > 0) return checks.report();
-    return await runInside(namespaces.unshare, fileURLToPath(import.meta.url), ['--unpacked', folder]);
+    return await runInside(namespaces.unshare, fileURLToPath(import.meta.url), ['--unpacked', folder], 'shell');
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

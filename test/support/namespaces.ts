@@ -51,9 +51,19 @@ export function isInside(): boolean {
   return process.env[INSIDE] !== undefined;
 }
 
-/** Runs a script again, inside new namespaces, and returns its exit code. */
-export async function runInside(unshare: readonly string[], script: string, args: readonly string[]): Promise<number> {
-  const command = ['sh', '-c', 'mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@"', 'sh', process.execPath, script, ...args];
+/**
+ * Runs a script again, inside new namespaces, and returns its exit code. The script is their first process, or the child of one
+ * that also waits for processes whose parents have died, without which a container that had any would never be seen to end.
+ */
+export async function runInside(
+  unshare: readonly string[],
+  script: string,
+  args: readonly string[],
+  first: 'script' | 'shell' = 'script',
+): Promise<number> {
+  const run = first === 'script' ? 'exec "$@"' : '"$@"; exit "$?"';
+  const prepare = 'mount -t tmpfs tmpfs /run && ip link set lo up || exit';
+  const command = ['sh', '-c', `${prepare}; ${run}`, 'sh', process.execPath, script, ...args];
   // What is left in /run is gone with it.
   const env = { ...process.env, [INSIDE]: '1', TMPDIR: '/run' };
   const child = spawn('unshare', [...unshare, ...command], { stdio: 'inherit', env });
