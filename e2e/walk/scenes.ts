@@ -23,6 +23,13 @@ export interface Scene {
   readonly after?: (document: string, surroundings: Surroundings) => Promise<void>;
 }
 
+/** Pages whose commands a test of their own tries. */
+export const TRIED_BY_TESTS: Readonly<Record<string, string>> = {
+  'docs/install.md': 'test/manifests/documentation.test.ts',
+  'docs/services.md': 'test/manifests/documentation.test.ts',
+  'docs/outside-a-cluster.md': 'test/outside-a-cluster.test.ts',
+};
+
 export const SCENES: readonly Scene[] = [
   {
     topology: 'routed',

@@ -29,7 +29,7 @@ const serving = (): StatusDocument =>
         at: '2026-11-21T08:16:40.000Z',
         from: 'claiming',
         to: 'serving',
-        cause: 'confirmed',
+        cause: 'ready-to-serve',
         reason: 'confirmed',
         transitions: 8,
         elapsedMs: 623,
