@@ -187,7 +187,7 @@ export class KubeTransport implements KubeHttp {
         rearm();
         const lines = (rest + chunk).split('\n');
         rest = lines.pop() ?? '';
-        if (rest.length > LINE_BYTES_MAX) throw new KubeTrouble('unknown', 'a line of the watch is longer than a Lease can be');
+        if (rest.length > LINE_BYTES_MAX) throw new KubeTrouble('unknown', 'a line of the watch is longer than an object can be');
         for (const line of lines) if (line !== '') onLine(line);
       }
     } catch (error) {
@@ -234,7 +234,7 @@ async function collect(incoming: http.IncomingMessage): Promise<KubeAnswer> {
   try {
     for await (const chunk of incoming as AsyncIterable<string>) {
       body += chunk;
-      if (body.length > ANSWER_BYTES_MAX) throw new Error('the answer is larger than any about a Lease can be');
+      if (body.length > ANSWER_BYTES_MAX) throw new Error(`the answer is larger than ${ANSWER_BYTES_MAX} bytes`);
     }
   } catch (error) {
     throw new KubeTrouble('unknown', `the answer broke off: ${describe(error)}`, error);
