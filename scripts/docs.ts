@@ -17,7 +17,12 @@ interface Table {
 
 const TABLES: readonly Table[] = [
   { page: 'README.md', begin: '<!-- settings: made by npm run docs -->', end: '<!-- end of settings -->', make: settingsTable },
-  { page: 'charts/leasehold/README.md', begin: '<!-- values: made by npm run docs -->', end: '<!-- end of values -->', make: () => valuesTable() },
+  {
+    page: 'charts/leasehold/README.md',
+    begin: '<!-- values: made by npm run docs -->',
+    end: '<!-- end of values -->',
+    make: () => valuesTable(),
+  },
 ];
 
 /** The README with the table as the schema gives it. Throws where the place for it is missing. */
