@@ -31,5 +31,6 @@ COPY --chmod=0755 image/leasehold /usr/local/bin/leasehold
 # Root, because that is whom a container's added capabilities reach; without them it may do nothing to the node.
 USER 0:0
 STOPSIGNAL SIGTERM
-# The flags keep the agent some 10 MB smaller; it does too little work to miss the speed.
-ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=1", "--optimize-for-size", "/leasehold/leasehold.mjs"]
+# The first two flags keep the agent some 10 MB smaller; it does too little work to miss the speed. The third ends one that leaks
+# before the kernel does, with a word about why: 14 MB of heap are in use, and a crash is safe.
+ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=1", "--optimize-for-size", "--max-old-space-size=64", "/leasehold/leasehold.mjs"]

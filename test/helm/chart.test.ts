@@ -5,13 +5,25 @@ import { describe, test } from 'node:test';
 import { load } from 'js-yaml';
 import { at, stringAt } from '../../agent/json.ts';
 import { CHART, cannotRenderCharts, helm, template } from '../support/helm.ts';
-import { cannotRender, compose, render } from '../support/manifests.ts';
+import { cannotRender, compose, overlays, render } from '../support/manifests.ts';
 import type { KubeObject } from '../support/manifests.ts';
 
 const HCLOUD = { provider: 'hcloud-floating-ip', addresses: ['203.0.113.10'], hcloud: { token: 'replace-me\n' } };
 const L2 = { provider: 'l2', addresses: ['192.0.2.10'] };
 const L2_SETTINGS = { PROVIDER: 'l2', ADDRESSES: '192.0.2.10' };
 const ON_CHOSEN_NODES = ['on-chosen-nodes', 'l2'];
+
+/** The values that make of the chart what each overlay is. */
+const VALUES_OF: Readonly<Record<string, object>> = {
+  'overlays/hcloud-floating-ip': HCLOUD,
+  'overlays/l2': L2,
+  'overlays/control-plane': { ...L2, placement: 'control-plane-nodes' },
+  'overlays/beside-application': {
+    ...HCLOUD,
+    placement: 'beside-application',
+    application: { matchLabels: { 'app.kubernetes.io/name': 'web' } },
+  },
+};
 
 /** What Helm and kustomize each say of themselves, and what they call the same thing by. */
 const OWN_WORDS = [
@@ -61,21 +73,12 @@ describe('the Helm chart and the manifests', { skip: cannotRenderCharts() || can
     test(`are the same: ${what}`, () => assert.deepEqual(normalised(chart()), normalised(manifests())));
   };
 
-  same(
-    'the overlay hcloud-floating-ip',
-    () => template(HCLOUD),
-    () => render('overlays/hcloud-floating-ip'),
-  );
-  same(
-    'the overlay l2',
-    () => template(L2),
-    () => render('overlays/l2'),
-  );
-  same(
-    'the overlay control-plane',
-    () => template({ ...L2, placement: 'control-plane-nodes' }),
-    () => render('overlays/control-plane'),
-  );
+  for (const overlay of overlays())
+    same(
+      overlay,
+      () => template(VALUES_OF[overlay] ?? assert.fail('the chart has no values for it')),
+      () => render(overlay),
+    );
   same(
     'with the components metrics and pod-monitor',
     () => template({ ...L2, metrics: { enabled: true }, podMonitor: { enabled: true } }),
@@ -108,9 +111,8 @@ describe('the Helm chart', { skip: cannotRenderCharts() }, () => {
     const schema = JSON.parse(readFileSync(join(CHART, 'values.schema.json'), 'utf8')) as unknown;
     const values = load(readFileSync(join(CHART, 'values.yaml'), 'utf8'));
     const names = (value: unknown): string[] => Object.keys(value ?? {}).sort();
-    const properties = at(schema, 'properties') as Record<string, unknown>;
-    // What Helm itself puts into every chart.
-    const described = Object.fromEntries(Object.entries(properties).filter(([name]) => name !== 'global'));
+    // What Helm gives every chart.
+    const described = Object.fromEntries(Object.entries(at(schema, 'properties') as object).filter(([name]) => name !== 'global'));
     assert.deepEqual(names(described), names(values));
     for (const [name, each] of Object.entries(described))
       if (at(each, 'additionalProperties') === false) assert.deepEqual(names(at(each, 'properties')), names(at(values, name)), name);
