@@ -94,6 +94,6 @@ export class Times {
 
   /** How long something lasted. */
   span(ms: number): string {
-    return ms < 1_000 ? `${Math.round(ms)} ms` : spanText(ms);
+    return ms < 1_000 ? `${Math.round(ms)}\u00a0ms` : spanText(ms);
   }
 }

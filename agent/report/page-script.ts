@@ -10,15 +10,21 @@ import { SILENCE_SHOWN_AFTER_MS } from './streams.ts';
 /** How long something has lasted, in two units at the most. Stands alone: the page's script takes over its text. */
 export function spanText(ms: number): string {
   const s = Math.max(0, Math.floor(ms / 1000));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor(s / 3600) % 24} h`;
+  if (s < 60) return `${s}\u00a0s`;
+  if (s < 3600) return `${Math.floor(s / 60)}\u00a0min ${s % 60}\u00a0s`;
+  if (s < 86400) return `${Math.floor(s / 3600)}\u00a0h ${Math.floor(s / 60) % 60}\u00a0min`;
+  return `${Math.floor(s / 86400)}\u00a0d ${Math.floor(s / 3600) % 24}\u00a0h`;
+}
+
+/** How a share of the tenure that is left is to be seen: where renewals come in time, half of it is always left. Stands alone, too. */
+export function levelOf(share: number): 'enough' | 'low' | 'least' {
+  return share > 0.3 ? 'enough' : share > 0.1 ? 'low' : 'least';
 }
 
 export const SCRIPT = `
 (() => {
   const spanText = ${spanText.toString()};
+  const levelOf = ${levelOf.toString()};
   const SILENCE_MS = ${SILENCE_SHOWN_AFTER_MS}, TICK_MS = 250, REOPEN_MS = 3000;
   const root = document.documentElement;
   const icon = document.getElementById('icon');
@@ -37,9 +43,15 @@ export const SCRIPT = `
     if (Date.now() - heardAtMs > SILENCE_MS) lose();
     for (const age of document.querySelectorAll('[data-age]')) set(age, spanText(nowMs() - Number(age.dataset.age)));
     if (root.dataset.connection === 'lost') return;
-    for (const meter of document.querySelectorAll('meter[data-until]')) {
-      const leftMs = Math.min(Math.max(0, Number(meter.dataset.until) - nowMs()), meter.max);
-      if (!isStill.matches || leftMs < meter.low) meter.value = leftMs;
+    for (const bar of document.querySelectorAll('.bar')) {
+      const wholeMs = Number(bar.getAttribute('aria-valuemax'));
+      const leftMs = Math.max(0, Math.min(Number(bar.dataset.until) - nowMs(), wholeMs));
+      const level = levelOf(leftMs / wholeMs);
+      // For who wants nothing to move it shrinks only when that says something.
+      if (isStill.matches && level === 'enough') continue;
+      bar.dataset.level = level;
+      bar.setAttribute('aria-valuenow', Math.round(leftMs));
+      bar.firstElementChild.setAttribute('width', Math.round(leftMs / wholeMs * 100) + '%');
     }
   };
 

@@ -96,19 +96,13 @@ dt { color: var(--quiet); }
 .trouble[data-tone=warn], .trouble[data-tone=bad] { --ground: var(--card); }
 .route { font-weight: 600; }
 .route .to::before { content: '→'; content: '→' / ''; padding: 0 0.4em; color: var(--quiet); font-weight: 400; }
-.when { font-size: 0.94rem; }
-meter {
-  width: 100%; height: 0.6rem; margin: 0.5rem 0 0.15rem; display: block; border: 0; border-radius: 1rem; background: var(--line);
-  -webkit-appearance: none; appearance: none;
-}
-meter::-webkit-meter-inner-element { display: block; height: 0.6rem; }
-meter::-webkit-meter-bar { height: 0.6rem; background: var(--line); border: 0; border-radius: 1rem; }
-meter::-webkit-meter-optimum-value { background: var(--good); border-radius: 1rem; }
-meter::-webkit-meter-suboptimum-value { background: var(--warn); border-radius: 1rem; }
-meter::-webkit-meter-even-less-good-value { background: var(--bad); border-radius: 1rem; }
-meter:-moz-meter-optimum::-moz-meter-bar { background: var(--good); border-radius: 1rem; }
-meter:-moz-meter-sub-optimum::-moz-meter-bar { background: var(--warn); border-radius: 1rem; }
-meter:-moz-meter-sub-sub-optimum::-moz-meter-bar { background: var(--bad); border-radius: 1rem; }
+.when { font-size: 0.94rem; display: flex; flex-wrap: wrap; gap: 0 1.2em; }
+@media (min-width: 30rem) { time { white-space: nowrap; } }
+.bar { display: block; width: 100%; height: 0.6rem; margin: 0.5rem 0 0.15rem; border-radius: 0.3rem; background: var(--line); }
+.bar rect { height: 100%; fill: var(--good); }
+.bar[data-level=low] rect { fill: var(--warn); }
+.bar[data-level=least] rect { fill: var(--bad); }
+@media (forced-colors: active) { .bar { border: 1px solid CanvasText; } .bar rect { fill: CanvasText; } }
 footer { margin-top: 1.25rem; padding: 0 0.25rem; display: flex; flex-wrap: wrap; gap: 0.4rem 2rem; justify-content: space-between; color: var(--quiet); }
 footer ul { display: flex; flex-wrap: wrap; gap: 0.4rem 1.25rem; }
 @media (max-width: 30rem) {

@@ -11,7 +11,7 @@ import { markup, trusted } from './markup.ts';
 import type { Markup } from './markup.ts';
 import { facts, foreign, glyph, iconOf, SPRITE, Times } from './page-parts.ts';
 import type { Tone } from './page-parts.ts';
-import { SCRIPT } from './page-script.ts';
+import { levelOf, SCRIPT } from './page-script.ts';
 import { STYLE } from './page-style.ts';
 import type { StatusAddress, StatusDocument, StatusProbe } from './status.ts';
 import type { View } from './streams.ts';
@@ -144,7 +144,7 @@ function toneOf({ role, problems }: StatusDocument): Tone {
   return problems.length > 0 ? 'warn' : ROLE_TONES[role];
 }
 
-function sentenceOf({ role, lease, hindrance, provider, addresses }: StatusDocument): Markup {
+function sentenceOf({ role, lease, hindrance, relief, provider, addresses }: StatusDocument): Markup {
   const all = markup`${listed(addresses.map(({ address }) => markup`<span class="mono">${address}</span>`))}`;
   const isOne = addresses.length === 1;
   const them = isOne ? 'it' : 'them';
@@ -167,6 +167,7 @@ function sentenceOf({ role, lease, hindrance, provider, addresses }: StatusDocum
         ? markup`This node holds the Lease and has the provider route ${all} here.`
         : markup`This node holds the Lease and takes ${all}.`;
     case 'serving':
+      if (relief !== null) return markup`This node holds ${all}, but is not fit to serve ${them}, and no other node has taken over.`;
       return isRouted
         ? markup`This node holds ${all}, and the provider routes ${them} here.`
         : markup`This node holds ${all} and answers for ${them} on its segment.`;
@@ -269,11 +270,11 @@ function pulseOf({ deadline, lease, timings, hindrance, at }: StatusDocument, ti
   const { renewDeadlineMs, leaseDurationMs } = timings;
   const renewed = lease.seen === null ? markup`` : markup`${times.age(lease.seen)} ago`;
   if (deadline !== null) {
-    // The meter turns amber below 30 % and red below 10 %: where renewals come in time, half of it is always left.
-    const [low, high] = [Math.round(renewDeadlineMs / 10), Math.round(renewDeadlineMs * 0.3)];
     const untilMs = Date.parse(deadline.tenureEnds);
-    const leftMs = Math.max(0, Math.min(untilMs - Date.parse(at), renewDeadlineMs));
-    return markup`<p>Renewed ${renewed}. Without a renewal the tenure ends after ${inSeconds(renewDeadlineMs)}.</p><meter aria-label="Tenure left" min="0" max="${renewDeadlineMs}" low="${low}" high="${high}" optimum="${renewDeadlineMs}" value="${times.isLive ? renewDeadlineMs : leftMs}" data-until="${untilMs}">${inSeconds(leftMs)}</meter>`;
+    // A stream leaves it to the page's script how much is left by now.
+    const leftMs = times.isLive ? renewDeadlineMs : Math.max(0, Math.min(untilMs - Date.parse(at), renewDeadlineMs));
+    const share = leftMs / renewDeadlineMs;
+    return markup`<p>Renewed ${renewed}. Without a renewal the tenure ends after ${inSeconds(renewDeadlineMs)}.</p><svg class="bar" role="meter" aria-label="Tenure left, in milliseconds" aria-valuemin="0" aria-valuemax="${renewDeadlineMs}" aria-valuenow="${leftMs}" data-until="${untilMs}" data-level="${levelOf(share)}"><rect width="${Math.round(share * 100)}%"></rect></svg>`;
   }
   if (lease.holder === null) return markup``;
   const then = hindrance === null ? 'this node may take over' : 'a healthy node takes over';
@@ -281,7 +282,7 @@ function pulseOf({ deadline, lease, timings, hindrance, at }: StatusDocument, ti
 }
 
 function inSeconds(ms: number): string {
-  return `${Number((ms / 1_000).toFixed(1))} s`;
+  return `${Number((ms / 1_000).toFixed(1))}\u00a0s`;
 }
 
 function probeRows({ probes }: StatusDocument, times: Times): Markup {
@@ -322,7 +323,7 @@ function timelineOf({ transitions, node }: StatusDocument, times: Times): Markup
   if (transitions.length === 0) return markup`<p class="quiet">None since ${foreign(node)}'s agent started.</p>`;
   const rows = transitions.map(({ at, from, to, reason, elapsedMs }) => {
     const tone = ROLE_TONES[to];
-    return markup`<li class="line" data-tone="${tone}">${glyph(tone)}<div><p class="route">${from.replaceAll('-', ' ')}<span class="to"><span class="sr"> to </span>${to.replaceAll('-', ' ')}</span></p><p>${foreign(reason)}</p><p class="when quiet">${times.age(at)} ago, ${times.instant(at)}; ${from.replaceAll('-', ' ')} had lasted ${times.span(elapsedMs)}</p></div></li>`;
+    return markup`<li class="line" data-tone="${tone}">${glyph(tone)}<div><p class="route">${from.replaceAll('-', ' ')}<span class="to"><span class="sr"> to </span>${to.replaceAll('-', ' ')}</span></p><p>${foreign(reason)}</p><p class="when quiet"><span>${times.age(at)} ago, ${times.instant(at)}</span> <span>after ${times.span(elapsedMs)} ${from.replaceAll('-', ' ')}</span></p></div></li>`;
   });
   return markup`<ol class="rows">${rows}</ol>`;
 }

@@ -87,7 +87,7 @@ function reliefProblem({ contender: { life, settings } }: ProblemSources): Probl
       level: 'fail',
       message: relief.reason,
       advice:
-        'This node holds the Lease but is not fit for it, and no healthy node has offered to take over. Mend this node or another one: a healthy one takes over by itself.' +
+        'Mend this node or another one: a healthy one takes over by itself.' +
         (relief.cause === 'unhealthy' && settings.whenAllUnhealthy === 'keep'
           ? ' Until then this node goes on (WHEN_ALL_UNHEALTHY=keep).'
           : ''),

@@ -122,7 +122,7 @@ describe('the page in a browser', needsBrowser(), () => {
     await shows('#timeline', /claiming→?( to )?serving/);
     await eventually('the title says so', async () => (await page.title()).startsWith('serving · '));
     assert.notEqual(await page.locator('#icon').getAttribute('href'), iconBefore);
-    assert.ok(Number(await page.evaluate("document.querySelector('meter').value")) > 0, 'tenure is left');
+    assert.ok(Number(await page.locator('[role=meter]').getAttribute('aria-valuenow')) > 0, 'tenure is left');
     assert.equal(await page.evaluate('window.isStillTheSame'), true, 'it was not loaded anew');
     assert.deepEqual(complaints, []);
     for (const url of requests) assert.ok(url.startsWith(world.page) || url.startsWith('data:'), url);
@@ -263,7 +263,7 @@ const POOR_CONTRASTS = `(() => {
   for (const element of document.querySelectorAll('body *')) {
     const own = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim() !== '');
     const style = getComputedStyle(element);
-    if (!own || style.display === 'none' || ['SCRIPT', 'STYLE', 'NOSCRIPT', 'METER'].includes(element.tagName)) continue;
+    if (!own || style.display === 'none' || ['SCRIPT', 'STYLE', 'NOSCRIPT'].includes(element.tagName)) continue;
     const [light, dark] = [luminance(parse(style.color)), luminance(ground(element))].sort((a, b) => b - a);
     const contrast = (light + 0.05) / (dark + 0.05);
     if (contrast < 4.5) poor.push(element.tagName + ' ' + element.textContent.trim().slice(0, 40) + ' ' + contrast.toFixed(2));
