@@ -61,6 +61,11 @@ export interface AgentWorld {
 export interface Agent {
   /** Steps down in order and ends. */
   shutdown(reason: string): void;
+  /**
+   * Gives up office and stays a candidate: when another one asks within `waitMs`, or at once where that is null. Without an
+   * office nothing happens.
+   */
+  requestStepDown(reason: string, waitMs: number | null): void;
   /** Resolves when everything has ended. */
   readonly stopped: Promise<void>;
 }
@@ -148,6 +153,8 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   loop.start();
   return {
     shutdown: (reason) => loop.post({ type: 'shutdown', reason }),
+    requestStepDown: (reason, waitMs) =>
+      loop.post({ type: 'step-down-requested', reason, untilMs: waitMs === null ? null : clock.nowMs() + waitMs }),
     stopped: loop.stopped.then(async () => {
       ending.abort(new Error('the agent ends'));
       server.close();

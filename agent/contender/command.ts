@@ -22,7 +22,12 @@ interface LeaseRequest {
 
 export type LeaseCommand =
   | (LeaseRequest & { readonly type: 'read' })
-  | (LeaseRequest & { readonly type: 'create'; readonly transitions: number; readonly durationMs: number })
+  | (LeaseRequest & {
+      readonly type: 'create';
+      readonly transitions: number;
+      readonly durationMs: number;
+      readonly marks: Pick<MarkChanges, 'reason'>;
+    })
   | (LeaseRequest & {
       readonly type: 'acquire';
       readonly basis: Basis;
