@@ -6,7 +6,7 @@
  */
 import { build as bundle } from 'esbuild';
 import type { Plugin } from 'esbuild';
-import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -58,9 +58,13 @@ export async function buildAgent(folder = join(ROOT, 'dist'), entry = join(ROOT,
     logLevel: 'warning',
     legalComments: 'none',
     // Some packages are CommonJS and call require for Node's own modules.
-    banner: { js: "import { createRequire as leaseholdRequire } from 'node:module'; const require = leaseholdRequire(import.meta.url);" },
+    // The first line is the shell's: the file runs by itself.
+    banner: {
+      js: "#!/usr/bin/env node\nimport { createRequire as leaseholdRequire } from 'node:module'; const require = leaseholdRequire(import.meta.url);",
+    },
     plugins: [koffiBesideTheBundle, withoutTheGeneratedClient],
   });
+  chmodSync(outfile, 0o755);
   const native = join(ROOT, 'node_modules', '@koromix', `koffi-linux-${process.arch}`, `linux_${process.arch}`, 'koffi.node');
   copyFileSync(native, join(folder, 'koffi.node'));
   return outfile;

@@ -35,6 +35,8 @@ export interface Settings {
   readonly verifyIntervalMs: number;
   readonly probes: readonly ProbeSpec[];
   readonly listen: HostAndPort;
+  /** The path of the control socket. */
+  readonly controlSocket: string;
   readonly whenAllUnhealthy: 'keep' | 'release';
   readonly onApiLoss: 'hold' | 'release';
   readonly log: { readonly level: string; readonly format: 'json' | 'pretty' };
@@ -64,7 +66,19 @@ export class SettingsError extends Error {
 }
 
 /** Names that begin like ours and are none of them are probably misspelt. */
-const OUR_PREFIXES = ['LEASE_', 'RENEW_', 'PROBE_', 'PROVIDER_', 'VERIFY_', 'HCLOUD_', 'WHEN_ALL_', 'ON_API_', 'ADDRESS', 'INTERFACE'];
+const OUR_PREFIXES = [
+  'LEASE_',
+  'RENEW_',
+  'PROBE_',
+  'PROVIDER_',
+  'VERIFY_',
+  'HCLOUD_',
+  'WHEN_ALL_',
+  'ON_API_',
+  'CONTROL_',
+  'ADDRESS',
+  'INTERFACE',
+];
 
 /** Reads the settings. Throws SettingsError with all their problems. */
 export function loadSettings(world: SettingsWorld): Settings {
@@ -109,6 +123,7 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
     verifyIntervalMs: reader.get('VERIFY_INTERVAL'),
     probes,
     listen: reader.get('LISTEN'),
+    controlSocket: reader.get('CONTROL_SOCKET'),
     whenAllUnhealthy: reader.get('WHEN_ALL_UNHEALTHY'),
     onApiLoss: onApiLoss(reader, provider),
     log: { level: reader.get('LOG_LEVEL'), format: reader.get('LOG_FORMAT') },

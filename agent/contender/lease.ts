@@ -159,6 +159,11 @@ export interface Self {
   readonly isAlone: boolean;
 }
 
+/** Whether a Lease belongs to another program: somebody has held it, and Leasehold never has. */
+export function isAnotherPrograms(record: LeaseRecord): boolean {
+  return !record.isOurs && (record.holder !== '' || !wasNeverHeld(record));
+}
+
 /** When a candidate may take the Lease that it observes. */
 export function freedomOf(observation: Observation, { settings, ownTerms, isAlone }: Self): Freedom {
   const { sight, sinceMs, lastTerm } = observation;

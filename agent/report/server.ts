@@ -35,6 +35,11 @@ const WHY: Readonly<Record<string, string>> = {
 };
 const REQUEST_TIMEOUT_MS = 5_000;
 
+/** What to do where listening fails with an error of the system, or null where nothing is known. */
+export function explainListen(code: string): string | null {
+  return WHY[code] ?? null;
+}
+
 /** Serves until `close` is called. */
 export class StatusServer {
   readonly #server: http.Server;

@@ -22,6 +22,8 @@ export interface StatusSources {
   readonly probes: unknown;
   readonly readinessProblems: readonly string[];
   readonly transitions: readonly TransitionEntry[];
+  /** What the checks at start have found; null while they run. */
+  readonly preflight: unknown;
   readonly droppedLogLines: number;
 }
 
@@ -73,6 +75,7 @@ export function statusDocument(sources: StatusSources): object {
     ready: sources.readinessProblems.length === 0,
     notReadyBecause: sources.readinessProblems,
     transitions: sources.transitions,
+    preflight: sources.preflight,
     droppedLogLines: sources.droppedLogLines,
   };
 }

@@ -4,7 +4,7 @@ import { NO_MARKS } from '../../agent/contender/lease.ts';
 import type { LeaseRecord } from '../../agent/contender/lease.ts';
 import { Driver, ME, neverHeld, OTHER, record, released, term } from './driver.ts';
 
-const WHY = 'an operator has asked this node to step down';
+const WHY = 'an operator has asked for a step down';
 
 const plan = (driver: Driver, waitMs: number | null = 10_000): Driver =>
   driver.give({ type: 'step-down-requested', reason: WHY, untilMs: waitMs === null ? null : driver.nowMs + waitMs });

@@ -45,7 +45,9 @@ describe('what is written', () => {
       [1_001, 2],
       [3_000, 3],
     ] as const) {
-      const json = encode({ type: 'create', ...BOUNDS, transitions: 1, durationMs, marks: {} }) as { spec: { leaseDurationSeconds: number } };
+      const json = encode({ type: 'create', ...BOUNDS, transitions: 1, durationMs, marks: {} }) as {
+        spec: { leaseDurationSeconds: number };
+      };
       assert.equal(json.spec.leaseDurationSeconds, seconds);
     }
   });

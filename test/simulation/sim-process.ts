@@ -200,7 +200,7 @@ export class SimProcess {
 
   /** An operator wants it to give up office: when another one asks within `waitMs`, or at once. */
   stepDown(waitMs: number | null): void {
-    this.deliver('answer', () => this.#agent?.requestStepDown('an operator has asked this node to step down', waitMs));
+    this.deliver('answer', () => this.#agent?.requestStepDown('an operator has asked for a step down', waitMs));
   }
 
   freeze(): void {

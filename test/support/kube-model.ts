@@ -33,6 +33,13 @@ export interface StoredLease {
   };
 }
 
+/** A stored Pod, as far as anybody reads it. */
+export interface StoredPod {
+  readonly metadata: { readonly name: string; readonly namespace: string; readonly labels: Readonly<Record<string, string>> };
+  readonly spec: { readonly nodeName: string; readonly containers: readonly object[] };
+  readonly status: { readonly phase: string };
+}
+
 /** Who a token belongs to and what it may do. */
 export interface Permissions {
   readonly may: (verb: string, resource: string, name: string) => boolean;
@@ -78,6 +85,8 @@ interface Watcher {
 }
 
 const LEASES = /^\/apis\/coordination\.k8s\.io\/v1\/namespaces\/([^/]+)\/leases(?:\/([^/]+))?$/;
+const REVIEWS = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
+const PODS = /^\/api\/v1\/namespaces\/([^/]+)\/pods$/;
 const NODES = /^\/api\/v1\/nodes\/([^/]+)$/;
 const SIX_DIGITS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}(Z|[+-]\d{2}:\d{2})$/;
 const FIRST_VERSION = 1_000;
@@ -87,6 +96,8 @@ export class KubeModel {
   readonly tokens = new Map<string, Permissions>([['agent-token', ANYTHING]]);
   /** `spec.providerID` of each Node. */
   readonly nodes = new Map<string, string>();
+  /** The Pods that there are, as they are listed. */
+  readonly pods: StoredPod[] = [];
   /** Told of every Lease as it is stored. */
   onStored: (lease: StoredLease) => void = () => undefined;
   readonly #leases = new Map<string, StoredLease>();
@@ -171,6 +182,10 @@ export class KubeModel {
     const url = new URL(request.path, 'http://stand-in');
     const [, namespace, name] = LEASES.exec(url.pathname) ?? [];
     const [, node] = NODES.exec(url.pathname) ?? [];
+    if (url.pathname === '/version') return { status: 200, body: { major: '1', minor: '33', gitVersion: 'v1.33.0' } };
+    if (url.pathname === REVIEWS) return this.#review(request);
+    const [, podNamespace] = PODS.exec(url.pathname) ?? [];
+    if (podNamespace !== undefined) return this.#authorize(request, 'list', 'pods', '') ?? this.#listPods(podNamespace, url.searchParams);
     const selected = /^metadata\.name=(.+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
     const isWatch = ['1', 'true'].includes(url.searchParams.get('watch') ?? '');
     const verb = verbOf(request.method, name !== undefined || node !== undefined, isWatch);
@@ -207,6 +222,25 @@ export class KubeModel {
     if (permissions.may(verb, resource, name)) return null;
     const message = `${resource} "${name}" is forbidden: User "agent" cannot ${verb} resource "${resource}"`;
     return failure(403, 'Forbidden', message, name === '' ? {} : { name });
+  }
+
+  /** What a token may do, as it is told itself. */
+  #review(request: KubeRequest): Answer {
+    const [, token = ''] = /^Bearer (.+)$/.exec(String(request.headers['authorization'] ?? '')) ?? [];
+    const permissions = this.tokens.get(token);
+    const body = parse(request.body);
+    if (permissions === undefined) return failure(401, 'Unauthorized', 'Unauthorized');
+    const spec = (body?.['spec'] ?? {}) as Json;
+    const { verb = '', resource = '', name = '' } = (spec['resourceAttributes'] ?? {}) as Readonly<Record<string, string>>;
+    return { status: 201, body: { ...body, status: { allowed: permissions.may(verb, resource, name) } } };
+  }
+
+  #listPods(namespace: string, query: URLSearchParams): Answer {
+    const [label = '', value] = (query.get('labelSelector') ?? '').split('=');
+    const items = this.pods.filter(
+      ({ metadata }) => metadata.namespace === namespace && (label === '' || metadata.labels[label] === value),
+    );
+    return { status: 200, body: { apiVersion: 'v1', kind: 'PodList', metadata: { resourceVersion: String(this.#version) }, items } };
   }
 
   #node(name: string): Answer {
