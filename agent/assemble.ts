@@ -21,6 +21,9 @@ import { KubeLeaseStore } from './kube/lease-store.ts';
 import { KubeLeaseWatch } from './kube/lease-watch.ts';
 import { readProviderId } from './kube/node.ts';
 import { observedKubeHttp } from './kube/observed-http.ts';
+import { keepChecking } from './finding.ts';
+import type { Check, Finding } from './finding.ts';
+import type { LinkView } from './contender/input.ts';
 import type { KubeHttp } from './kube/transport.ts';
 import type { Link, Provider } from './ports.ts';
 import type { Ask, ProbeQuestion, ProbeSpec } from './probe/probe.ts';
@@ -74,13 +77,29 @@ export interface AgentWorld {
   readonly usage: () => ProcessUsage;
   /** Takes every secret that this process has out of a text. */
   readonly conceal: Conceal;
+  /** What the agent looks at when it starts, beside its work; nothing where that is not wanted. */
+  readonly checks?: (parts: CheckedParts) => readonly Check[];
   /** Called with what should never have been thrown. The agent does nothing more after it. */
   readonly onDefect: (error: Error) => void;
 }
 
+/** What an agent lets its own checks see. */
+export interface CheckedParts {
+  readonly provider: Pick<Provider, 'check'>;
+  readonly look: () => LinkView | null;
+  readonly isFenced: boolean;
+}
+
 export interface Agent {
+  /** Its present state, which never changes in place. */
+  readonly contender: Contender;
   /** Steps down in order and ends. */
   shutdown(reason: string): void;
+  /**
+   * Gives up office and stays a candidate: when another one asks within `waitMs`, or at once where that is null. Without an
+   * office nothing happens.
+   */
+  requestStepDown(reason: string, waitMs: number | null): void;
   /** Resolves when everything has ended. */
   readonly stopped: Promise<void>;
 }
@@ -153,6 +172,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   };
   const prober = new Prober<ProbeQuestion | ApplicationQuestion>(probes, ask, clock, onVerdict, (answer) => metrics.probes.note(answer));
   const readinessProblems = (): readonly string[] => reachability.problems(loop.contender);
+  let preflight: { readonly at: string; readonly findings: readonly Finding[] } | null = null;
   const server = network.serve({
     livenessProblem: () => {
       const silentMs = clock.nowMs() - loop.lastStepMs;
@@ -186,10 +206,21 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
         application: following?.follower.status ?? null,
         readinessProblems: readinessProblems(),
         transitions: journal.transitions,
+        preflight,
         droppedLogLines: log.dropped(),
       }),
   });
   let providerReason: string | null = null;
+  let failing = '';
+  const onFindings = (findings: readonly Finding[]): void => {
+    preflight = { at: new Date(clock.wallMs()).toISOString(), findings };
+    const failed = findings.filter(({ level }) => level === 'fail');
+    const before = failing;
+    failing = failed.map(({ name, message }) => `${name}: ${message}`).join('\n');
+    if (failing === before) return;
+    for (const { name, message, advice } of failed)
+      logger.error({ event: 'preflight', check: name }, `${name}: ${message}${advice === null ? '' : `: ${advice}`}`);
+  };
   const background = Promise.all([
     world.establishResidence(ending.signal, ({ residence, reason }) => {
       logger[residence === 'alone' ? 'info' : 'warn']({ event: `residence-${residence}` }, reason);
@@ -203,10 +234,21 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
       providerReason = reason;
       loop.post({ type: 'provider-readiness', ready: mayContend, reason });
     }),
+    keepChecking(
+      world.checks?.({ provider, look: () => loop.contender.link, isFenced: link.segment?.isFenced ?? false }) ?? [],
+      clock,
+      ending.signal,
+      onFindings,
+    ),
   ]).catch((error: unknown) => world.onDefect(asError(error)));
   loop.start();
   return {
+    get contender() {
+      return loop.contender;
+    },
     shutdown: (reason) => loop.post({ type: 'shutdown', reason }),
+    requestStepDown: (reason, waitMs) =>
+      loop.post({ type: 'step-down-requested', reason, untilMs: waitMs === null ? null : clock.nowMs() + waitMs }),
     stopped: loop.stopped.then(async () => {
       ending.abort(new Error('the agent ends'));
       server.close();
@@ -309,7 +351,12 @@ function observed(network: Network, { requests }: Metrics, clock: Clock): Networ
   };
 }
 
-function createProvider({ provider, addresses, nodeName }: Settings, network: Network, clock: Clock): Provider {
+/** The provider that the settings name. */
+export function createProvider(
+  { provider, addresses, nodeName }: Settings,
+  network: Pick<Network, 'kube' | 'provider'>,
+  clock: Clock,
+): Provider {
   switch (provider.name) {
     case 'l2':
       return L2;

@@ -5,6 +5,7 @@
  * wherever they go from here: into logs, status, Events, the Lease. What the agent acts on stays as it was said.
  */
 import type { LeaseTrouble, Owner } from './contender/input.ts';
+import type { Finding } from './finding.ts';
 import type { LeaseStore, Provider } from './ports.ts';
 
 /** Replaces every secret in a text. */
@@ -18,6 +19,7 @@ export function concealingProvider(provider: Provider, conceal: Conceal): Provid
       const readiness = await provider.prepare(signal);
       return { ...readiness, reason: conceal(readiness.reason) };
     },
+    check: async (signal) => (await provider.check(signal)).map((finding) => concealFinding(finding, conceal)),
     owner: async (address, signal) => concealOwner(await provider.owner(address, signal), conceal),
     claim: async (address, terms) => {
       const outcome = await provider.claim(address, terms);
@@ -34,6 +36,11 @@ export function concealingStore(store: LeaseStore, conceal: Conceal): LeaseStore
     read: async (timeoutMs, signal) => without(await store.read(timeoutMs, signal)),
     write: async (command, signal) => without(await store.write(command, signal)),
   };
+}
+
+function concealFinding(finding: Finding, conceal: Conceal): Finding {
+  const { message, advice } = finding;
+  return { ...finding, message: conceal(message), advice: advice === null ? null : conceal(advice) };
 }
 
 function concealOwner(owner: Owner, conceal: Conceal): Owner {

@@ -16,6 +16,7 @@ import type {
 } from './contender/input.ts';
 import type { Contender } from './contender/state.ts';
 import type { AddressKind } from './contender/settings.ts';
+import type { Finding } from './finding.ts';
 
 export type LeaseWrite = Exclude<LeaseCommand, { type: 'read' }>;
 
@@ -65,6 +66,11 @@ export interface Provider {
   readonly kind: AddressKind;
   /** Finds this server and the addresses. Ready means that claims are possible from what can be known without writing. */
   prepare(signal: AbortSignal): Promise<ProviderReadiness>;
+  /**
+   * What `leasehold check` says of it: this server and how it was found, the credentials, and each address with where it is routed
+   * now. It only reads, so it has to say what cannot be known without writing.
+   */
+  check(signal: AbortSignal): Promise<readonly Finding[]>;
   owner(address: string, signal: AbortSignal): Promise<Owner>;
   /** Makes the provider route the address here, and ends when the owner read back is this node or that has failed. */
   claim(address: string, terms: ClaimTerms): Promise<ClaimOutcome>;

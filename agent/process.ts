@@ -1,27 +1,37 @@
 /**
- * The process: reads its settings, starts an agent, obeys signals, ends with a code that says why.
+ * The process: finds out what is wanted of it, and for `run` reads its settings, starts an agent, obeys signals, ends with a code
+ * that says why.
  *
- * Exit codes: 0 stepped down in order; 1 a defect, after which the kernel's address lifetime finishes the job; 77 this
+ * Exit codes of `run`: 0 stepped down in order; 1 a defect, after which the kernel's address lifetime finishes the job; 77 this
  * process or kernel cannot do what is needed; 78 a setting is not usable; 128 + n a second signal n.
  * This is the only file that touches the process, its environment and its signals.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { constants, hostname } from 'node:os';
+import { constants, homedir, hostname, release } from 'node:os';
 import packageJson from '../package.json' with { type: 'json' };
 import { startAgent } from './assemble.ts';
 import type { Agent, Network } from './assemble.ts';
+import { preflight } from './checks.ts';
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { checkUnfenced, loadSettings, SettingsError, unknownSettings } from './config/settings.ts';
+import { EXIT as COMMAND_EXIT } from './command-line/exit-codes.ts';
+import { parseCommandLine } from './command-line/parse.ts';
+import type { Wanted } from './command-line/parse.ts';
+import { runCommand } from './commands.ts';
+import { checkUnfenced, kindOf, loadSettings as loadSettingsFrom, SettingsError, unknownSettings } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
+import { ControlServer } from './control/server.ts';
+import { stepDown } from './control/step-down.ts';
 import { Credentials, SERVICE_ACCOUNT_FOLDER } from './kube/credentials.ts';
 import { KubeTransport } from './kube/transport.ts';
 import type { ProcessNames } from './link/abstract-socket.ts';
+import { linkFindings } from './link/checks.ts';
 import { LinkUnusable } from './link/kernel-link.ts';
 import { boottimeMs, canWrite, endWithin, exitNow } from './link/libc.ts';
 import { rememberingLookup } from './outbound.ts';
+import type { Outbound } from './outbound.ts';
 import type { Link } from './ports.ts';
 import { askFor } from './probe/prober.ts';
 import { createProviderHttp } from './provider/http.ts';
@@ -46,12 +56,76 @@ const STARTED_AT_S = Date.now() / 1_000 - process.uptime();
 /** Opens what carries the addresses. Throws LinkUnusable where that cannot work. */
 export type OpenLink = (settings: Settings, clock: Clock, onNotice: (level: 'info' | 'warn', message: string) => void) => Link;
 
+/** Two ways to prove to the Kubernetes API who asks: for the Lease, and for everything beside it. */
+interface OpenCredentials {
+  readonly kube: Credentials;
+  readonly kubeAside: Credentials;
+}
+
+interface Parts {
+  readonly openLink: OpenLink;
+  readonly processNames: ProcessNames;
+}
+
+/** Does what the command line says, and ends the process. */
+export function runProcess(parts: Parts): void {
+  const wanted = parseCommandLine(process.argv.slice(2));
+  if (wanted.is === 'run') runAgent(parts);
+  else void runOther(wanted, parts);
+}
+
+/** Runs a command that comes to an end by itself, or at a signal. */
+async function runOther(wanted: Exclude<Wanted, { is: 'run' }>, { openLink }: Parts): Promise<void> {
+  const clock = systemClock(boottimeMs);
+  const outbound = openOutbound(clock);
+  const interrupted = new AbortController();
+  let code: number | null = null;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      code ??= COMMAND_EXIT.signal + constants.signals[signal];
+      interrupted.abort(new Error(`ended by ${signal}`));
+      process.exitCode = code;
+      // What is under way, such as the look-up of a name, is not waited for.
+      if (wanted.is !== 'status' || !wanted.watch) process.exit(code);
+    });
+  }
+  // Whoever reads has seen enough.
+  process.stdout.on('error', () => process.exit(COMMAND_EXIT.done));
+  const readFile = (path: string): string | null => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch {
+      return null;
+    }
+  };
+  const ended = await runCommand(wanted, {
+    terminal: {
+      write: (text) => void process.stdout.write(text),
+      complain: (text) => void process.stderr.write(text),
+      isTty: process.stdout.isTTY,
+      columns: () => (process.stdout.isTTY ? process.stdout.columns : null),
+    },
+    surroundings: { env: process.env, home: homedir(), serviceAccountFolder: SERVICE_ACCOUNT_FOLDER, readFile },
+    clock,
+    outbound,
+    version,
+    signal: interrupted.signal,
+    loadSettings,
+    openNetwork: (settings) => {
+      const credentials = openCredentials(settings, clock);
+      return { network: openNetwork(settings, credentials, clock, outbound, () => undefined), credentials: credentials.kube };
+    },
+    // What it has to say in passing is in the findings, too.
+    openLink: (settings) => openLink(settings, clock, () => undefined),
+  });
+  process.exitCode = code ?? ended;
+}
+
 /** Runs an agent until it has stepped down, and ends the process. */
-export function runProcess({ openLink, processNames }: { readonly openLink: OpenLink; readonly processNames: ProcessNames }): void {
+function runAgent({ openLink, processNames }: Parts): void {
   const settings = readSettings();
   const clock = systemClock(boottimeMs);
-  // Apart from each other, so that whatever befalls the one does not befall the other.
-  const credentials = { kube: new Credentials(settings.kubernetes, clock), kubeAside: new Credentials(settings.kubernetes, clock) };
+  const credentials = openCredentials(settings, clock);
   const secrets = (): readonly string[] => [
     ...(settings.provider.name === 'l2' ? [] : settings.provider.token.everHeld),
     ...Object.values(credentials).flatMap((each) => each.secrets),
@@ -87,10 +161,12 @@ export function runProcess({ openLink, processNames }: { readonly openLink: Open
   const link = tryToOpen(openLink, settings, clock, log);
   const names = residenceNames(settings.lease);
   const uid = process.getuid?.() ?? 0;
-  agent = startAgent(settings, {
+  const onListenProblem = (message: string): void => logger.error({ event: 'listen-failed' }, message);
+  const network = openNetwork(settings, credentials, clock, openOutbound(clock), onListenProblem);
+  const started = startAgent(settings, {
     clock,
     random: Math.random,
-    network: openNetwork(settings, credentials, clock, log),
+    network,
     identity,
     version,
     link,
@@ -98,25 +174,59 @@ export function runProcess({ openLink, processNames }: { readonly openLink: Open
     log,
     usage: processUsage,
     conceal: (text) => blotOut(text, secrets()),
+    checks: ({ provider, look, isFenced }) =>
+      preflight(settings, {
+        clock,
+        kube: network.kube,
+        apiServer: async () => (await credentials.kube.access()).server,
+        resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
+        ask: network.ask,
+        provider,
+        link: () =>
+          linkFindings({
+            kind: kindOf(settings.provider.name),
+            addresses: settings.addresses,
+            view: look(),
+            isFenced,
+            kernelRelease: release(),
+          }),
+      }),
     onDefect,
   });
+  agent = started;
+  const control = new ControlServer({
+    path: settings.controlSocket,
+    clock,
+    onRequest: (request, tell, signal) => stepDown(request, started, clock, tell, signal),
+    onProblem: (message) => logger.warn({ event: 'control-socket' }, message),
+  });
 
-  agent.stopped.then(
+  const ended = started.stopped.finally(() => control.close());
+  ended.then(
     () => end(log, EXIT.done, 'ended in order'),
     (error: unknown) => onDefect(asError(error)),
   );
 }
 
-function openNetwork(
-  settings: Settings,
-  credentials: { readonly kube: Credentials; readonly kubeAside: Credentials },
-  clock: Clock,
-  { logger }: Log,
-): Network {
-  const outbound = {
+function openOutbound(clock: Clock): Outbound {
+  return {
     userAgent: `leasehold/${version}`,
     lookup: rememberingLookup((name) => lookup(name, { all: true }), clock),
   };
+}
+
+function openCredentials(settings: Settings, clock: Clock): OpenCredentials {
+  // Apart from each other, so that whatever befalls the one does not befall the other.
+  return { kube: new Credentials(settings.kubernetes, clock), kubeAside: new Credentials(settings.kubernetes, clock) };
+}
+
+function openNetwork(
+  settings: Settings,
+  credentials: OpenCredentials,
+  clock: Clock,
+  outbound: Outbound,
+  onListenProblem: (message: string) => void,
+): Network {
   const kube = new KubeTransport(credentials.kube, clock, outbound);
   const kubeAside = new KubeTransport(credentials.kubeAside, clock, outbound);
   return {
@@ -130,7 +240,7 @@ function openNetwork(
         names: [settings.nodeName, hostname()],
         clock,
         answers,
-        onProblem: (message) => logger.error({ event: 'listen-failed' }, message),
+        onProblem: onListenProblem,
       }),
     close: () => {
       kube.close();
@@ -148,15 +258,19 @@ function shown(settings: Settings): object {
   };
 }
 
+function loadSettings(): Settings {
+  return loadSettingsFrom({
+    env: process.env,
+    hostname: hostname(),
+    readFile: (path) => readFileSync(path, 'utf8'),
+    serviceAccountFolder: SERVICE_ACCOUNT_FOLDER,
+  });
+}
+
 /** Settings that cannot be used end the process before anything has been touched. */
 function readSettings(): Settings {
   try {
-    return loadSettings({
-      env: process.env,
-      hostname: hostname(),
-      readFile: (path) => readFileSync(path, 'utf8'),
-      serviceAccountFolder: SERVICE_ACCOUNT_FOLDER,
-    });
+    return loadSettings();
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     process.stderr.write(`leasehold: ${error.message}\n`);

@@ -8,7 +8,7 @@
  */
 import { build as bundle } from 'esbuild';
 import type { Plugin } from 'esbuild';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, utimesSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { misuse, readOptions } from './arguments.ts';
@@ -91,9 +91,13 @@ export async function build(options: BuildOptions = {}): Promise<string> {
     logLevel: 'warning',
     legalComments: 'none',
     // Some packages are CommonJS and call require for Node's own modules.
-    banner: { js: "import { createRequire as leaseholdRequire } from 'node:module'; const require = leaseholdRequire(import.meta.url);" },
+    // The first line is the shell's: the file runs by itself.
+    banner: {
+      js: "#!/usr/bin/env node\nimport { createRequire as leaseholdRequire } from 'node:module'; const require = leaseholdRequire(import.meta.url);",
+    },
     plugins: [koffiBesideTheBundle, withoutTheGeneratedClient],
   });
+  chmodSync(outfile, 0o755);
   copyFileSync(native, join(folder, 'koffi.node'));
   if (dateS !== undefined) for (const file of readdirSync(folder)) utimesSync(join(folder, file), dateS, dateS);
   return outfile;

@@ -28,6 +28,13 @@ function format<Value>(accepts: string, parse: (text: string) => Value | null): 
 
 export const text: Format<string> = format('some text', (raw) => raw);
 
+/** As long as the name of a Unix socket may be, with room for a suffix (unix(7)). */
+const SOCKET_PATH_LENGTH_MAX = 100;
+
+export const absolutePath: Format<string> = format(`a path from the root, of ${SOCKET_PATH_LENGTH_MAX} characters at the most`, (raw) =>
+  raw.startsWith('/') && !raw.endsWith('/') && Buffer.byteLength(raw) <= SOCKET_PATH_LENGTH_MAX ? raw : null,
+);
+
 export const positiveInteger: Format<number> = format('a whole number from 1 on', (raw) => {
   const value = Number(raw);
   return /^\d+$/.test(raw) && Number.isSafeInteger(value) && value > 0 ? value : null;

@@ -6,6 +6,7 @@
  */
 import type { Format } from './formats.ts';
 import {
+  absolutePath,
   addressList,
   baseUrl,
   duration,
@@ -184,6 +185,11 @@ export const SCHEMA = {
     format: hostAndPort,
     default: '127.0.0.1:9808',
     doc: 'Where `/healthz`, `/readyz`, `/status` and `/metrics` are served. Nothing there changes anything, but it is not meant for the internet.',
+  }),
+  CONTROL_SOCKET: setting({
+    format: absolutePath,
+    default: '/run/leasehold/control.sock',
+    doc: 'The Unix socket through which `leasehold step-down` reaches the agent of its node. Only root, or the user that the agent runs as, may use it.',
   }),
   WHEN_ALL_UNHEALTHY: setting({
     format: oneOf('keep', 'release'),

@@ -42,6 +42,8 @@ export interface Settings {
   /** What the address is to stay beside; null where it need not stay beside anything. */
   readonly application: ApplicationSettings | null;
   readonly listen: HostAndPort;
+  /** The path of the control socket. */
+  readonly controlSocket: string;
   readonly whenAllUnhealthy: 'keep' | 'release';
   readonly onApiLoss: 'hold' | 'release';
   readonly log: { readonly level: string; readonly format: 'json' | 'pretty' };
@@ -88,6 +90,7 @@ const OUR_PREFIXES = [
   'HCLOUD_',
   'WHEN_ALL_',
   'ON_API_',
+  'CONTROL_',
   'ADDRESS',
   'INTERFACE',
   'APPLICATION_',
@@ -147,6 +150,7 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
     probes,
     application: assembleApplication(reader, ownNamespace, probeDefaults),
     listen: reader.get('LISTEN'),
+    controlSocket: reader.get('CONTROL_SOCKET'),
     whenAllUnhealthy: reader.get('WHEN_ALL_UNHEALTHY'),
     onApiLoss: onApiLoss(reader, provider),
     log: { level: reader.get('LOG_LEVEL'), format: reader.get('LOG_FORMAT') },

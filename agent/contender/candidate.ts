@@ -136,8 +136,9 @@ function acquire(turn: Turn, sight: LeaseSight, lostRaces: number): void {
     const term = { uid: '', transitions: 1, holder: settings.identity };
     turn.draft.ownTerms = [term];
     turn.draft.life = { is: 'acquiring', term, lostRaces };
-    turn.request({ type: 'create', transitions: 1, durationMs }, notAfterMs);
-    turn.because('vacancy', 'there is no Lease: creating it');
+    const reason = 'there is no Lease: creating it';
+    turn.request({ type: 'create', transitions: 1, durationMs, marks: { reason: { term, reason } } }, notAfterMs);
+    turn.because('vacancy', reason);
     return;
   }
   const transitions = sight.transitions + 1;
@@ -146,10 +147,12 @@ function acquire(turn: Turn, sight: LeaseSight, lostRaces: number): void {
   const standing = ownTermIn(sight, turn.draft);
   turn.draft.ownTerms = standing === null ? [term] : [standing, term];
   turn.draft.life = { is: 'acquiring', term, lostRaces };
-  const marks = { duration: { term, durationMs }, released: null, relief: null, ask: null };
+  const [cause, why] = whyToAcquire(sight, settings.identity, isAlone(turn.draft));
+  turn.because(cause, why);
+  const reason = { term, reason: reasonOfRelease(sight) ?? why };
+  const marks = { duration: { term, durationMs }, released: null, relief: null, ask: null, reason };
   const basis = { uid: sight.uid, resourceVersion: sight.resourceVersion };
   turn.request({ type: 'acquire', basis, transitions, durationMs, marks }, notAfterMs);
-  turn.because(...whyToAcquire(sight, settings.identity, isAlone(turn.draft)));
 }
 
 function whyToAcquire(sight: LeaseSight & object, identity: string, isAlone: boolean): [Cause, reason: string] {
@@ -159,6 +162,14 @@ function whyToAcquire(sight: LeaseSight & object, identity: string, isAlone: boo
   if (sight.holder !== '') return ['holder-silent', `${nodeOfIdentity(sight.holder)} has not renewed the Lease for its whole duration`];
   if (sight.marks.released !== null) return ['holder-released', `${nodeOfIdentity(sight.marks.released.holder)} released the Lease`];
   return ['vacancy', 'nobody holds the Lease'];
+}
+
+/** Why the last holder has let go, in its own words; null where it has left none. */
+function reasonOfRelease({ marks }: LeaseSight & object): string | null {
+  const { released, reason } = marks;
+  return released !== null && reason !== null && markNames(reason, released)
+    ? `${nodeOfIdentity(released.holder)}: ${reason.reason}`
+    : null;
 }
 
 function readLease(turn: Turn, life: Standby): void {

@@ -22,7 +22,12 @@ interface LeaseRequest {
 
 export type LeaseCommand =
   | (LeaseRequest & { readonly type: 'read' })
-  | (LeaseRequest & { readonly type: 'create'; readonly transitions: number; readonly durationMs: number })
+  | (LeaseRequest & {
+      readonly type: 'create';
+      readonly transitions: number;
+      readonly durationMs: number;
+      readonly marks: Pick<MarkChanges, 'reason'>;
+    })
   | (LeaseRequest & {
       readonly type: 'acquire';
       readonly basis: Basis;
@@ -133,6 +138,8 @@ export const CAUSES = [
   'claim-failed',
   /** A candidate asked for the Lease, and nothing was wrong here. */
   'asked',
+  /** Somebody on this node wished it. */
+  'planned',
   'shutdown',
   /** The Lease was released, as intended. */
   'released',

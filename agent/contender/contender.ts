@@ -98,6 +98,8 @@ function takeIn(turn: Turn, input: Input): void {
       return onOwnerRead(turn, input.address, input.attempt, input.owner);
     case 'shutdown':
       return onShutdown(turn, input.reason);
+    case 'step-down-requested':
+      return onStepDownRequested(turn, input);
   }
 }
 
@@ -185,6 +187,15 @@ function onShutdown(turn: Turn, reason: string): void {
     case 'stopped':
       return;
   }
+}
+
+/** Who holds gives way as soon as another asks, or at once if told so. Who does not hold has nothing to give up. */
+function onStepDownRequested(turn: Turn, { reason, untilMs }: Input & { type: 'step-down-requested' }): void {
+  const { life } = turn.draft;
+  if (life.is !== 'holding') return;
+  if (untilMs === null)
+    return beginStepDown(turn, { ...life.office, planned: { reason, untilMs: turn.nowMs } }, 'planned', reason, 'standby');
+  turn.draft.life = { is: 'holding', office: { ...life.office, planned: { reason, untilMs } } };
 }
 
 /** Does everything that is due. What one rule does may make another one due, so this goes on until nothing moves. */

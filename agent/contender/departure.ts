@@ -26,6 +26,8 @@ const HEALTH_STAND_BACK_MS = 2_000;
 const HEALTH_STAND_BACK_MAX_MS = 60_000;
 const CLAIM_STAND_BACK_MS = 30_000;
 const CLAIM_STAND_BACK_MAX_MS = 600_000;
+/** So long others go first after a step down that an operator wanted: longer than any of them needs. */
+const PLANNED_STAND_BACK_MS = 10_000;
 /** A term that served this long was a good one: what failed before it is forgotten. */
 const GOOD_TERM_MS = 600_000;
 
@@ -43,6 +45,7 @@ export function leaveTerm(turn: Turn, term: Term, cause: Cause, reason: string, 
   draft.life = {
     is: 'stepping-down',
     term,
+    reason,
     stage: draft.settings.kind === 'l2' ? 'unbinding' : 'settling',
     afterwards,
     failures: 0,
@@ -112,7 +115,11 @@ export function onDepartureRead(turn: Turn, life: SteppingDown, outcome: ReadOut
   }
   turn.draft.life = { ...life, stage: 'writing' };
   turn.request(
-    { type: 'release', basis: { uid: sight.uid, resourceVersion: sight.resourceVersion }, marks: { released: term, relief: null } },
+    {
+      type: 'release',
+      basis: { uid: sight.uid, resourceVersion: sight.resourceVersion },
+      marks: { released: term, relief: null, reason: { term, reason: life.reason } },
+    },
     life.giveUpAtMs,
   );
 }
@@ -155,6 +162,9 @@ export function leave(turn: Turn): void {
 
 function standBackAfter(turn: Turn, office: Office): StandBack {
   const { standBack } = turn.draft;
+  if (office.planned !== null && (office.relief === null || office.relief.cause === 'planned')) {
+    return { ...standBack, untilMs: Math.max(standBack.untilMs ?? 0, turn.nowMs + PLANNED_STAND_BACK_MS) };
+  }
   if (office.relief === null) return standBack;
   const wasGood = office.servingSinceMs !== null && turn.nowMs - office.servingSinceMs >= GOOD_TERM_MS;
   const before = wasGood ? { healthFailures: 0, claimFailures: 0 } : standBack;

@@ -44,6 +44,7 @@ export function takeOffice(turn: Turn, record: LeaseRecord, sentAtMs: number): v
     conflicts: 0,
     doubt: null,
     relief: null,
+    planned: null,
     claimFailed: record.marks.claimFailed,
     servingSinceMs: null,
   };
@@ -65,7 +66,7 @@ export function endTenureInTime(turn: Turn): void {
 
 /** Whether the API's silence alone has ended a tenure: nothing spoke against this term or this node. */
 function wasOnlySilence(turn: Turn, office: Office): boolean {
-  return turn.stalledMs === 0 && office.doubt !== 'sight' && office.relief === null;
+  return turn.stalledMs === 0 && office.doubt !== 'sight' && (office.relief === null || office.relief.cause === 'planned');
 }
 
 /** After a stall the record is read before anything else is done in office. */
@@ -123,18 +124,19 @@ function renewOrRead(turn: Turn, office: Office): void {
 }
 
 /** Wants relief when this node cannot serve, and no longer when it can. A change is put into the record at once. */
-function withRelief(turn: Turn, office: Office): Office {
+function withRelief(turn: Turn, before: Office): Office {
   const { nowMs, draft } = turn;
+  const office = before.planned !== null && turn.due(before.planned.untilMs) ? { ...before, planned: null } : before;
   // Before an address serves, one that cannot be bound is a claim that cannot be made (rule 10).
   const problem = healthProblem(draft)?.reason ?? (office.servingSinceMs === null ? null : missingAddress(turn));
   const failedClaim = problem === null && office.servingSinceMs === null ? failedFirstClaim(turn) : null;
-  const reason = problem ?? failedClaim;
+  const reason = problem ?? failedClaim ?? office.planned?.reason ?? null;
   if (reason === null) {
     if (office.relief === null) return office;
     turn.incident('relief-withdrawn', `no longer so: ${office.relief.reason}`);
     return { ...office, relief: null, renewAtMs: nowMs };
   }
-  const cause: Relief['cause'] = problem === null ? 'claim-failed' : 'unhealthy';
+  const cause: Relief['cause'] = problem !== null ? 'unhealthy' : failedClaim !== null ? 'claim-failed' : 'planned';
   if (office.relief?.cause === cause) return { ...office, relief: { ...office.relief, reason } };
   turn.incident('relief-wanted', `asking to be relieved: ${reason}`);
   const { node } = draft.settings;

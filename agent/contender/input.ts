@@ -113,4 +113,9 @@ export type Input = { readonly atMs: number } & (
   | { readonly type: 'owner-read'; readonly address: string; readonly attempt: number; readonly owner: Owner }
   /** The process is asked to end: step down in order, then stop. */
   | { readonly type: 'shutdown'; readonly reason: string }
+  /**
+   * An operator wants this node to give up office and stay a candidate. With `untilMs` that waits for another candidate to ask,
+   * until then at the longest; null: it is done at once, whether anybody takes over or not. Without an office it means nothing.
+   */
+  | { readonly type: 'step-down-requested'; readonly reason: string; readonly untilMs: number | null }
 );

@@ -14,8 +14,8 @@ export interface Term {
   readonly holder: string;
 }
 
-/** Why a holder would rather be relieved. */
-export type ReliefCause = 'unhealthy' | 'claim-failed';
+/** Why a holder would rather be relieved: it cannot serve, it cannot make its first claim, or an operator wants it so. */
+export type ReliefCause = 'unhealthy' | 'claim-failed' | 'planned';
 
 /** What Leasehold writes beside the fields that every Lease has. Each mark names the term that it is about. */
 export interface LeaseMarks {
@@ -29,9 +29,14 @@ export interface LeaseMarks {
   readonly ask: { readonly term: Term; readonly by: string } | null;
   /** Nodes whose first claim failed since the last one that was confirmed. */
   readonly claimFailed: readonly string[];
+  /**
+   * Why the Lease moved last, for people; nothing is decided by it. Its term is the one that began with the move or, in a released
+   * Lease, the one that ended. In a Lease that was just created the uid is ''.
+   */
+  readonly reason: { readonly term: Term; readonly reason: string } | null;
 }
 
-export const NO_MARKS: LeaseMarks = { duration: null, released: null, relief: null, ask: null, claimFailed: [] };
+export const NO_MARKS: LeaseMarks = { duration: null, released: null, relief: null, ask: null, claimFailed: [], reason: null };
 
 /** A Lease as it was read. */
 export interface LeaseRecord {
@@ -152,6 +157,11 @@ export interface Self {
   readonly ownTerms: readonly Term[];
   /** No other agent process lives on this node. */
   readonly isAlone: boolean;
+}
+
+/** Whether a Lease belongs to another program: somebody has held it, and Leasehold never has. */
+export function isAnotherPrograms(record: LeaseRecord): boolean {
+  return !record.isOurs && (record.holder !== '' || !wasNeverHeld(record));
 }
 
 /** When a candidate may take the Lease that it observes. */

@@ -112,7 +112,7 @@ export function stallMs(settings: ContenderSettings): number {
 }
 
 /** How long one request to the Kubernetes API may take under these timings. */
-export function requestTimeoutMs(settings: ContenderSettings): number {
+export function requestTimeoutMs(settings: Pick<ContenderSettings, 'renewDeadlineMs'>): number {
   return Math.min(REQUEST_TIMEOUT_MAX_MS, Math.floor(settings.renewDeadlineMs * 0.3));
 }
 

@@ -72,6 +72,8 @@ export type Life =
   | {
       readonly is: 'stepping-down';
       readonly term: Term;
+      /** Why, for whoever reads the Lease. */
+      readonly reason: string;
       readonly stage: 'unbinding' | 'settling' | 'reading' | 'writing';
       readonly afterwards: 'standby' | 'leaving';
       /** The Lease is left to run out if it could not be released by then. */
@@ -102,6 +104,8 @@ export interface Office {
   /** What makes a consistent read necessary before the next renewal; null when nothing does. */
   readonly doubt: Doubt | null;
   readonly relief: Relief | null;
+  /** An operator's wish that another node take over, which lasts until an instant; null while there is none. */
+  readonly planned: { readonly reason: string; readonly untilMs: number } | null;
   /** Nodes whose first claim failed, as the record lists them. */
   readonly claimFailed: readonly string[];
   /** Since when every address has been confirmed; null while that is still to come. */

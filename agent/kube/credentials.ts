@@ -21,7 +21,8 @@ export interface ApiAccess {
 
 /** Where the credentials come from. */
 export type CredentialSource =
-  | { readonly kind: 'kubeconfig'; readonly path: string }
+  /** `context`: the one to use in the place of the file's own choice. */
+  | { readonly kind: 'kubeconfig'; readonly path: string; readonly context?: string }
   | { readonly kind: 'service-account'; readonly host: string; readonly port: string; readonly folder: string };
 
 export const SERVICE_ACCOUNT_FOLDER = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -108,6 +109,13 @@ function loadConfig(source: CredentialSource): KubeConfig {
   const config = new KubeConfig();
   if (source.kind === 'kubeconfig') {
     config.loadFromFile(source.path);
+    if (source.context !== undefined) {
+      if (config.getContextObject(source.context) === null) {
+        const known = config.getContexts().map(({ name }) => name);
+        throw new Error(`it has no context "${source.context}"; there ${known.length === 1 ? 'is' : 'are'} ${known.join(', ')}`);
+      }
+      config.setCurrentContext(source.context);
+    }
     return config;
   }
   const { host, port, folder } = source;

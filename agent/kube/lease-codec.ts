@@ -20,6 +20,7 @@ export const ANNOTATIONS: { readonly [Mark in keyof LeaseMarks]: string } = {
   relief: `${PREFIX}relief`,
   ask: `${PREFIX}ask`,
   claimFailed: `${PREFIX}claim-failed`,
+  reason: `${PREFIX}reason`,
 };
 
 const NAME_LABEL = 'app.kubernetes.io/name';
@@ -68,6 +69,8 @@ function decodeMarks(json: unknown): LeaseMarks {
   const cause = decodeCause(stringAt(relief, 'cause'));
   const askTerm = decodeTerm(ask);
   const by = stringAt(ask, 'by');
+  const moved = mark('reason');
+  const movedTerm = decodeTerm(moved);
   const failed = listAt({ nodes: mark('claimFailed') }, 'nodes') ?? [];
   return {
     duration: durationTerm === null || durationMs === null ? null : { term: durationTerm, durationMs },
@@ -78,6 +81,7 @@ function decodeMarks(json: unknown): LeaseMarks {
         : { term: reliefTerm, cause, reason: messageAt(relief, 'reason') ?? 'it gives no reason' },
     ask: askTerm === null || by === undefined ? null : { term: askTerm, by },
     claimFailed: failed.filter((node): node is string => typeof node === 'string'),
+    reason: movedTerm === null ? null : { term: movedTerm, reason: messageAt(moved, 'reason') ?? 'it gives no reason' },
   };
 }
 
@@ -89,7 +93,7 @@ function decodeTerm(json: unknown): Term | null {
 }
 
 function decodeCause(text: string | undefined): ReliefCause | null {
-  return text === 'unhealthy' || text === 'claim-failed' ? text : null;
+  return text === 'unhealthy' || text === 'claim-failed' || text === 'planned' ? text : null;
 }
 
 function encodeMark(name: keyof LeaseMarks, marks: MarkChanges): string | null {
@@ -107,6 +111,8 @@ function encodeMark(name: keyof LeaseMarks, marks: MarkChanges): string | null {
       return marks.ask ? JSON.stringify({ ...marks.ask.term, by: marks.ask.by }) : null;
     case 'claimFailed':
       return marks.claimFailed && marks.claimFailed.length > 0 ? JSON.stringify(marks.claimFailed) : null;
+    case 'reason':
+      return marks.reason ? JSON.stringify({ ...marks.reason.term, reason: marks.reason.reason.slice(0, REASON_LENGTH_MAX) }) : null;
   }
 }
 
@@ -128,7 +134,7 @@ export function encodeWrite(write: LeaseWrite, { name, namespace }: LeaseName, i
     const lease: Pick<V1Lease, 'apiVersion' | 'kind'> & { metadata: object; spec: object } = {
       apiVersion: 'coordination.k8s.io/v1',
       kind: 'Lease',
-      metadata: { name, namespace, labels: { [NAME_LABEL]: OUR_NAME } },
+      metadata: { name, namespace, labels: { [NAME_LABEL]: OUR_NAME }, annotations: encodeMarks(write.marks) },
       spec: specOfAcquisition(identity, write.transitions, write.durationMs, time),
     };
     return JSON.stringify(lease);

@@ -113,7 +113,7 @@ export function leasePath({ namespace, name }: LeaseName): string {
 }
 
 /** A 404 counts only if the API server itself says it of this very Lease, not a proxy that knows no such path. */
-function isMissing(answer: KubeAnswer, { name }: LeaseName): boolean {
+export function isMissing(answer: KubeAnswer, { name }: LeaseName): boolean {
   if (answer.status !== 404) return false;
   const status = parseJson(answer.body);
   return stringAt(status, 'reason') === 'NotFound' && stringAt(status, 'details', 'name') === name;

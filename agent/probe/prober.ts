@@ -204,7 +204,8 @@ class StallAwareDeadline {
   }
 }
 
-function explain(error: Error & { code?: string }): string {
+/** Why a question brought no good answer, in words for people. */
+export function explain(error: Error & { code?: string }): string {
   switch (error.code) {
     case 'ECONNREFUSED':
       return 'connection refused';

@@ -8,6 +8,8 @@ import { contains, parseAddress } from '../address.ts';
 import { asError } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import type { ClaimOutcome, Owner } from '../contender/input.ts';
+import { fail, ok, warn } from '../finding.ts';
+import type { Finding } from '../finding.ts';
 import { at, integerAt, messageAt } from '../json.ts';
 import type { ClaimTerms, Provider, ProviderReadiness } from '../ports.ts';
 import { claimWithRetries } from './claim.ts';
@@ -75,6 +77,38 @@ export class HcloudFloatingIp implements Provider {
       if (!(error instanceof ProviderError) && !signal.aborted) throw error;
       const isPassing = !(error instanceof ProviderError && error.isDefinitive);
       return { is: 'not-ready', isPassing, reason: error.message };
+    }
+  }
+
+  async check(signal: AbortSignal): Promise<readonly Finding[]> {
+    const [server, floatingIps] = await Promise.all([this.#checkServer(signal), this.#checkToken(signal)]);
+    return [server.finding, floatingIps.finding, ...this.#addresses.map((address) => checkAddress(address, floatingIps.all, server.id))];
+  }
+
+  async #checkServer(signal: AbortSignal): Promise<{ readonly id: number | null; readonly finding: Finding }> {
+    try {
+      const id = await this.#serverId.find(signal);
+      return { id, finding: ok('server', `this is server ${id}, ${this.#serverId.source}`) };
+    } catch (error) {
+      return { id: null, finding: fail('server', asError(error).message, 'set HCLOUD_SERVER_ID to the number of this server') };
+    }
+  }
+
+  async #checkToken(signal: AbortSignal): Promise<{ readonly all: readonly FloatingIp[] | null; readonly finding: Finding }> {
+    try {
+      const all = await this.#listFloatingIps(signal);
+      const unknowable = 'whether it may also write is first known at the first move';
+      return {
+        all,
+        finding: ok(
+          'token',
+          `HCLOUD_TOKEN may read the project, which has ${all.length === 1 ? 'one floating IP' : `${all.length} floating IPs`}; ${unknowable}`,
+        ),
+      };
+    } catch (error) {
+      const advice =
+        'put a token of the right project, with read & write permission, into HCLOUD_TOKEN, and see that its API can be reached';
+      return { all: null, finding: fail('token', asError(error).message, advice) };
     }
   }
 
@@ -177,6 +211,22 @@ export class HcloudFloatingIp implements Provider {
       if (this.#queues.get(id) === mine) this.#queues.delete(id);
     }
   }
+}
+
+/** What the provider says of one address. `all` is null where it cannot be asked. */
+function checkAddress(address: string, all: readonly FloatingIp[] | null, ownServer: number | null): Finding {
+  const name = `address ${address}`;
+  if (all === null) return warn(name, 'whether the provider knows it could not be found out', 'see what is said of the token');
+  const found = all.find(({ ip }) => covers(ip, address));
+  if (found === undefined) {
+    const known = all.length === 0 ? 'it has none' : `it has ${all.map(({ ip }) => ip).join(', ')}`;
+    const advice = `create it there, or correct ADDRESSES or HCLOUD_TOKEN: ${known}`;
+    return fail(name, 'it is no floating IP of the project that HCLOUD_TOKEN belongs to', advice);
+  }
+  const whose =
+    found.server !== null && found.server === ownServer ? `${serverName(found.server)}, which is this one` : serverName(found.server);
+  const what = `floating IP ${found.id}${found.name === '' ? '' : ` "${found.name}"`}, routed to ${whose}`;
+  return found.isBlocked ? warn(name, `${what}; Hetzner blocks its traffic`, 'ask Hetzner why') : ok(name, what);
 }
 
 function parseFloatingIp(json: unknown): FloatingIp | null {

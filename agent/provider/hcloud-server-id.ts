@@ -25,21 +25,34 @@ export class HcloudServerId {
   readonly #http: ProviderHttp;
   readonly #sources: HcloudServerIdSources;
   #id: number | null;
+  #source: string;
 
   constructor(http: ProviderHttp, sources: HcloudServerIdSources) {
     this.#http = http;
     this.#sources = sources;
     this.#id = sources.configured;
+    this.#source = sources.configured === null ? 'not found yet' : 'from HCLOUD_SERVER_ID';
+  }
+
+  /** Who has told the id, for people. */
+  get source(): string {
+    return this.#source;
   }
 
   /** The server's id, found once. Throws ProviderError. */
   async find(signal: AbortSignal): Promise<number> {
     if (this.#id !== null) return this.#id;
     const metadata = await this.#fromMetadata(signal);
-    if (typeof metadata === 'number') return (this.#id = metadata);
+    if (typeof metadata === 'number') return this.#found(metadata, 'from the metadata service');
     const node = await this.#fromNode(signal);
-    if (typeof node === 'number') return (this.#id = node);
+    if (typeof node === 'number') return this.#found(node, "from the Node's spec.providerID");
     throw new ProviderError('unavailable', `cannot tell which server this is: set HCLOUD_SERVER_ID (${metadata}; ${node})`);
+  }
+
+  #found(id: number, source: string): number {
+    this.#id = id;
+    this.#source = source;
+    return id;
   }
 
   async #fromMetadata(signal: AbortSignal): Promise<number | string> {

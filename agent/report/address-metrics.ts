@@ -109,6 +109,7 @@ export class AddressMetrics {
     return {
       kind: provider.kind,
       prepare: (signal) => provider.prepare(signal),
+      check: (signal) => provider.check(signal),
       owner: (address, signal) => provider.owner(address, signal),
       claim: async (address, terms) => {
         const startedAtMs = this.#clock.nowMs();

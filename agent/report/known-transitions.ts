@@ -32,6 +32,7 @@ export const KNOWN_TRANSITIONS: { readonly [Each in Cause]: readonly { readonly 
     'owner-moved': [{ from: ['holding-over'], to: ['standby'] }],
     unhealthy: [{ from: ['claiming', 'serving'], to: ['stepping-down'] }],
     'claim-failed': [{ from: ['claiming'], to: ['stepping-down'] }],
+    planned: [{ from: ['claiming', 'serving'], to: ['stepping-down'] }],
     asked: [{ from: ['claiming', 'serving'], to: ['stepping-down'] }],
     shutdown: [
       { from: ['acquiring', 'claiming', 'serving', 'standby', 'holding-over'], to: ['stepping-down'] },

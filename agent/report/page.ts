@@ -199,10 +199,10 @@ function problemsPanel({ problems }: StatusDocument): Markup {
 }
 
 function preflightPanel({ preflight }: StatusDocument): Markup {
-  if (preflight === undefined || preflight.length === 0) return markup``;
+  if (preflight === null || preflight.findings.length === 0) return markup``;
   const tones = { ok: 'good', warn: 'warn', fail: 'bad' } as const;
-  const rows = preflight.map(({ name, level, message, advice }) => {
-    const todo = (advice ?? '') === '' ? markup`` : markup`<p class="advice"><b>To do:</b> ${foreign(advice ?? '')}</p>`;
+  const rows = preflight.findings.map(({ name, level, message, advice }) => {
+    const todo = advice === null ? markup`` : markup`<p class="advice"><b>To do:</b> ${foreign(advice)}</p>`;
     return markup`<li class="line" data-tone="${tones[level]}">${glyph(tones[level])}<div><p><span class="name">${foreign(name)}</span> (${level}): ${foreign(message)}</p>${todo}</div></li>`;
   });
   return findingsPanel('preflight', 'Checked at the start', null, rows);

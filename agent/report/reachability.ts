@@ -59,6 +59,7 @@ export class Reachability {
         this.#noteProvider('prepare', readiness.is === 'ready' ? null : readiness.reason);
         return readiness;
       },
+      check: (signal) => provider.check(signal),
       owner: async (address, signal) => {
         const owner = await provider.owner(address, signal);
         this.#noteOwner(address, owner);

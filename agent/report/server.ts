@@ -52,6 +52,11 @@ const HEADERS = {
   'cross-origin-resource-policy': 'same-origin',
 };
 
+/** What to do where listening fails with an error of the system, or null where nothing is known. */
+export function explainListen(code: string): string | null {
+  return WHY[code] ?? null;
+}
+
 /** Serves until `close` is called. */
 export class StatusServer {
   readonly #server: http.Server;

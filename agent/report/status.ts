@@ -11,6 +11,7 @@ import type { Term } from '../contender/lease.ts';
 import type { AddressKind } from '../contender/settings.ts';
 import { isAlone, officeTerm, roleOf } from '../contender/state.ts';
 import type { AddressState, Claim, Contender, Hindrance } from '../contender/state.ts';
+import type { Finding } from '../finding.ts';
 import type { TransitionEntry } from './journal.ts';
 import { problemOfAddress, problemsOf } from './problems.ts';
 import type { Problem } from './problems.ts';
@@ -31,6 +32,12 @@ export interface ProbeEntry {
   readonly answeredAtMs: number | null;
 }
 
+/** What was checked, and when. */
+export interface Preflight {
+  readonly at: string;
+  readonly findings: readonly Finding[];
+}
+
 export interface StatusSources {
   readonly version: string;
   readonly lease: { readonly namespace: string; readonly name: string };
@@ -45,6 +52,8 @@ export interface StatusSources {
   readonly probes: readonly ProbeEntry[];
   readonly readinessProblems: readonly string[];
   readonly transitions: readonly TransitionEntry[];
+  /** What the checks at start have found; null while they run. */
+  readonly preflight: Preflight | null;
   readonly droppedLogLines: number;
 }
 
@@ -88,8 +97,8 @@ export interface StatusDocument {
   readonly ready: boolean;
   readonly notReadyBecause: readonly string[];
   readonly problems: readonly Problem[];
-  /** What the check at the start found; not there where none was made. */
-  readonly preflight?: readonly Finding[];
+  /** What the check at the start found; null where none has ended yet. */
+  readonly preflight: Preflight | null;
   readonly transitions: readonly TransitionEntry[];
   readonly droppedLogLines: number;
 }
@@ -108,14 +117,6 @@ export interface StatusAddress {
 
 export interface StatusProbe extends Omit<ProbeEntry, 'answeredAtMs'> {
   readonly answered: string | null;
-}
-
-/** What one check found. */
-export interface Finding {
-  readonly name: string;
-  readonly level: 'ok' | 'warn' | 'fail';
-  readonly message: string;
-  readonly advice?: string | null;
 }
 
 export function statusDocument(sources: StatusSources): StatusDocument {
@@ -182,6 +183,7 @@ export function statusDocument(sources: StatusSources): StatusDocument {
     notReadyBecause: sources.readinessProblems,
     problems: problemsOf(sources),
     transitions: sources.transitions,
+    preflight: sources.preflight,
     droppedLogLines: sources.droppedLogLines,
   };
 }

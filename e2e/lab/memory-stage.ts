@@ -133,6 +133,7 @@ export class MemoryStage implements Stage {
         HCLOUD_SERVER_ID: String(place.server),
         PROBES: `http://127.0.0.1:${place.servicePort}/`,
         LISTEN: `127.0.0.1:${place.statusPort}`,
+        CONTROL_SOCKET: `${kubeconfig}.sock`,
         LEFT_BOUND_UNTIL_MS: String(place.boundUntilMs),
       },
     });

@@ -420,7 +420,11 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   }
 
   #spawnAgent(node: string, which: keyof typeof PORTS): AgentProcess {
-    const env = { ...this.#environmentOf(node), LISTEN: `${placeOf(node).ip}:${PORTS[which]}` };
+    const env = {
+      ...this.#environmentOf(node),
+      LISTEN: `${placeOf(node).ip}:${PORTS[which]}`,
+      CONTROL_SOCKET: `${FILES}/${node}-${which}.sock`,
+    };
     return new AgentProcess(node, spawnIn(node, entryPoint(this.#options.bundle), { env, stdio: ['ignore', 'pipe', 'inherit'] }));
   }
 

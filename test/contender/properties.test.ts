@@ -82,6 +82,7 @@ const events = fc.oneof(
   },
   { weight: 2, arbitrary: fc.constantFrom('self', 'other', 'nobody', 'unknown').map((is) => ({ type: 'owner-read', is }) as const) },
   { weight: 1, arbitrary: fc.constant({ type: 'shutdown' } as const) },
+  { weight: 1, arbitrary: fc.option(fc.nat(5_000)).map((waitMs) => ({ type: 'step-down-requested', waitMs }) as const) },
 );
 
 type Event = typeof events extends fc.Arbitrary<infer Each> ? Each : never;
@@ -165,6 +166,8 @@ function inputOf(event: Event, contender: Contender, issued: readonly Command[],
     }
     case 'shutdown':
       return { type: 'shutdown', reason: 'x', atMs };
+    case 'step-down-requested':
+      return { type: 'step-down-requested', reason: 'x', untilMs: event.waitMs === null ? null : atMs + event.waitMs, atMs };
     default:
       return { ...event, atMs };
   }

@@ -373,6 +373,7 @@ for (const { what, serve, skip } of servers()) {
           notAfterMs: Infinity,
           transitions: 1,
           durationMs: 2_500,
+          marks: {},
         };
         const created = await store.write(create, never);
         assert.ok(created.is === 'written' && created.record.isOurs && created.record.uid !== uid);

@@ -45,7 +45,9 @@ describe('what is written', () => {
       [1_001, 2],
       [3_000, 3],
     ] as const) {
-      const json = encode({ type: 'create', ...BOUNDS, transitions: 1, durationMs }) as { spec: { leaseDurationSeconds: number } };
+      const json = encode({ type: 'create', ...BOUNDS, transitions: 1, durationMs, marks: {} }) as {
+        spec: { leaseDurationSeconds: number };
+      };
       assert.equal(json.spec.leaseDurationSeconds, seconds);
     }
   });
@@ -54,6 +56,14 @@ describe('what is written', () => {
     assert.equal(microTime(WALL_MS, null), '2026-11-21T08:00:00.123000Z');
     assert.equal(microTime(WALL_MS, '2026-11-21T08:00:00.123000Z'), '2026-11-21T08:00:00.123001Z');
     assert.equal(microTime(WALL_MS, '2026-11-21T08:00:00.123001Z'), '2026-11-21T08:00:00.123000Z');
+  });
+
+  test('a Lease that is created says why, in the name of a term that has no uid yet', () => {
+    const marks = { reason: { term: { ...TERM, uid: '' }, reason: 'there is no Lease: creating it' } };
+    const json = encode({ type: 'create', ...BOUNDS, transitions: 1, durationMs: 3_000, marks }) as { metadata: { annotations: unknown } };
+    assert.deepEqual(json.metadata.annotations, {
+      'leasehold.dev/reason': '{"uid":"","transitions":8,"holder":"node-a_1_2","reason":"there is no Lease: creating it"}',
+    });
   });
 
   test('a release empties the holder and leaves its mark, and an ask changes nothing but its annotation', () => {
@@ -97,15 +107,18 @@ describe('what is read', () => {
       relief: { term: TERM, cause: 'unhealthy', reason: 'it is down' },
       ask: { term: TERM, by: 'node-b_1_2' },
       claimFailed: ['node-a'],
+      reason: { term: TERM, reason: 'node-b: asked to end by SIGTERM' },
     } as const;
     const { metadata } = encode({ type: 'ask', ...BOUNDS, basis: BASIS, marks }) as { metadata: object };
     assert.deepEqual(decodeLease({ metadata })?.marks, marks);
   });
 
   test('a reason is cut to a length that no annotation is the worse for', () => {
-    const marks = { relief: { term: TERM, cause: 'unhealthy', reason: 'x'.repeat(100_000) } } as const;
+    const reason = 'x'.repeat(100_000);
+    const marks = { relief: { term: TERM, cause: 'unhealthy', reason }, reason: { term: TERM, reason } } as const;
     const { metadata } = encode({ type: 'ask', ...BOUNDS, basis: BASIS, marks }) as { metadata: object };
-    assert.equal(decodeLease({ metadata })?.marks.relief?.reason.length, 300);
+    const read = decodeLease({ metadata })?.marks;
+    assert.deepEqual([read?.relief?.reason.length, read?.reason?.reason.length], [300, 300]);
   });
 
   test('marks that make no sense count as not there', () => {
@@ -115,9 +128,10 @@ describe('what is read', () => {
       'leasehold.dev/relief': '[]',
       'leasehold.dev/ask': '{"uid":"u","transitions":1.5,"holder":"h","by":"b"}',
       'leasehold.dev/claim-failed': '{"a":1}',
+      'leasehold.dev/reason': '"because"',
     };
     const marks = decodeLease({ metadata: { ...lease.metadata, annotations } })?.marks;
-    assert.deepEqual(marks, { duration: null, released: null, relief: null, ask: null, claimFailed: [] });
+    assert.deepEqual(marks, { duration: null, released: null, relief: null, ask: null, claimFailed: [], reason: null });
   });
 
   test('anything at all is read without a crash', () => {

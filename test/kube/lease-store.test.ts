@@ -89,7 +89,15 @@ describe('a Lease in the API', () => {
   });
 
   test('is created under its name and bears our label', async () => {
-    const create: LeaseWrite = { type: 'create', request: 1, timeoutMs: 1_000, notAfterMs: Infinity, transitions: 1, durationMs: 3_000 };
+    const create: LeaseWrite = {
+      type: 'create',
+      request: 1,
+      timeoutMs: 1_000,
+      notAfterMs: Infinity,
+      transitions: 1,
+      durationMs: 3_000,
+      marks: {},
+    };
     const outcome = await store.write(create, never);
     assert.ok(outcome.is === 'written' && outcome.record.isOurs);
     assert.deepEqual(await store.write(create, never), { is: 'conflict' });

@@ -76,6 +76,7 @@ function holding(remainingMs: number): void {
     doubt: null,
     relief: null,
     claimFailed: [],
+    planned: null,
     servingSinceMs: 0,
   };
   contender = { ...contender, life: { is: 'holding', office } };
@@ -259,7 +260,13 @@ describe('the metrics of addresses', () => {
         await clock.advance(1_500);
         return outcome;
       };
-      const provider = metrics.addresses.observing({ kind: 'routed', prepare: () => assert.fail(), owner: () => assert.fail(), claim });
+      const provider = metrics.addresses.observing({
+        kind: 'routed',
+        prepare: () => assert.fail(),
+        check: () => assert.fail(),
+        owner: () => assert.fail(),
+        claim,
+      });
       await provider.claim(ADDRESS, { signal: new AbortController().signal, isFirst: true, mayWrite: () => true });
     }
     const shown = await scrape();

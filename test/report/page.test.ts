@@ -70,7 +70,10 @@ describe('the page', () => {
   });
 
   test('shows what a check at the start has found, and nothing of it where none was made', () => {
-    const preflight = [{ name: 'token', level: 'warn', message: 'it may only read', advice: 'make another one' }] as const;
+    const preflight = {
+      at: '2026-11-21T08:16:40.000Z',
+      findings: [{ name: 'token', level: 'warn', message: 'it may only read', advice: 'make another one' }],
+    } as const;
     assert.match(viewOf({ ...serving(), preflight }).sections['preflight'] ?? '', /token.*\(warn\): .*it may only read.*make another one/s);
     assert.equal(viewOf(serving()).sections['preflight'], '');
   });
@@ -78,7 +81,7 @@ describe('the page', () => {
   test('lets nothing from outside become markup', () => {
     const status = hostile({
       ...serving(),
-      preflight: [{ name: 'a', level: 'fail', message: 'b', advice: 'c' }],
+      preflight: { at: '2026-11-21T08:16:40.000Z', findings: [{ name: 'a', level: 'fail', message: 'b', advice: 'c' }] },
       notReadyBecause: ['a'],
       ready: false,
       problems: [{ name: 'a', level: 'fail', message: 'b', advice: 'c' }],

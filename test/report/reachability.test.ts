@@ -27,6 +27,7 @@ beforeEach(() => {
   provider = reachability.noting({
     kind: 'routed',
     prepare: () => Promise.resolve(readiness),
+    check: () => Promise.resolve([]),
     owner: () => Promise.resolve(owner),
     claim: () => Promise.resolve(outcome),
   });

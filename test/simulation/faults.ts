@@ -191,6 +191,13 @@ export const FAULTS = {
     world.stopAll(machine);
     return () => world.startIfNone(machine);
   }),
+  'asked to step down': fault(
+    3,
+    [0, 0],
+    (world, { how, size }, machine) =>
+      each(world.processesOn(machine), (process) => process.stepDown(how === 'at once' ? null : 500 + size * 10_000)),
+    { hows: ['when another asks', 'when another asks', 'at once'] },
+  ),
   freeze: fault(4, [300, 20_000], (world, { how }, machine) => world.freeze(machine, how === 'timers first' ? 'timer' : 'answer'), {
     hows: ['timers first', 'answers first'],
   }),

@@ -200,6 +200,11 @@ export class SimProcess {
     });
   }
 
+  /** An operator wants it to give up office: when another one asks within `waitMs`, or at once. */
+  stepDown(waitMs: number | null): void {
+    this.deliver('answer', () => this.#agent?.requestStepDown('an operator has asked for a step down', waitMs));
+  }
+
   freeze(): void {
     this.#frozen += 1;
   }

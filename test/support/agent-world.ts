@@ -93,6 +93,7 @@ export class AgentWorld {
       HCLOUD_ENDPOINT: this.hcloud.endpoint,
       HCLOUD_METADATA_ENDPOINT: this.hcloud.metadataEndpoint,
       LISTEN: `127.0.0.1:${this.#port}`,
+      CONTROL_SOCKET: join(this.folder, 'control.sock'),
       LOG_LEVEL: 'trace',
       ...env,
     };

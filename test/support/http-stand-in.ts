@@ -5,6 +5,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 /** One request as it arrived, and how it was answered. */
 export interface Exchange {
@@ -52,6 +53,9 @@ export class HttpStandIn {
   readonly exchanges: Exchange[] = [];
   /** Decides for each request whether to misbehave. */
   faultFor: (exchange: Exchange) => Fault | null = () => null;
+  /** Takes over a connection that is to become something else, such as a WebSocket. */
+  onUpgrade: (request: http.IncomingMessage, socket: Duplex, head: Buffer) => void = (_, socket) => socket.destroy();
+  readonly #upgraded = new Set<Duplex>();
   readonly #server: http.Server | https.Server;
   readonly #handler: Handler;
   readonly #isTls: boolean;
@@ -63,6 +67,11 @@ export class HttpStandIn {
     const listener = (request: http.IncomingMessage, response: http.ServerResponse): void => void this.#serve(request, response);
     this.#server = tls === null ? http.createServer(listener) : https.createServer(tls, listener);
     this.#server.on('connection', () => (this.connections += 1));
+    this.#server.on('upgrade', (request: http.IncomingMessage, socket: Duplex, head: Buffer) => {
+      this.#upgraded.add(socket);
+      socket.on('close', () => this.#upgraded.delete(socket));
+      this.onUpgrade(request, socket, head);
+    });
     // Longer than any test: the agent decides when a connection ends.
     this.#server.keepAliveTimeout = 120_000;
   }
@@ -97,6 +106,7 @@ export class HttpStandIn {
 
   async close(): Promise<void> {
     this.#server.closeAllConnections();
+    for (const socket of this.#upgraded) socket.destroy();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
 

@@ -6,6 +6,7 @@ import type http from 'node:http';
 import { HttpStandIn } from './http-stand-in.ts';
 import type { Answer, Exchange } from './http-stand-in.ts';
 import { selfSigned } from './certificate.ts';
+import { forwardPort } from './port-forward.ts';
 import { KubeModel } from './kube-model.ts';
 import type { Watch } from './kube-model.ts';
 
@@ -23,6 +24,21 @@ export class KubeApi extends KubeModel {
     super({ wallMs: () => Date.now(), newUid: randomUUID });
     this.ca = tls.cert;
     this.http = new HttpStandIn((exchange, response) => this.#answer(exchange, response), tls);
+    this.http.onUpgrade = (request, socket, head) => {
+      const [, , , , namespace = '', , pod = ''] = (request.url ?? '').split('/');
+      const [, token = ''] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? [];
+      if (this.tokens.get(token)?.may('create', 'pods/portforward', pod, namespace) === true) return forwardPort(request, socket, head);
+      const body = JSON.stringify({
+        kind: 'Status',
+        status: 'Failure',
+        reason: 'Forbidden',
+        message: `pods "${pod}" is forbidden`,
+        code: 403,
+      });
+      socket.end(
+        `HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+      );
+    };
     this.#bookmarks = setInterval(() => this.sendBookmarks(), BOOKMARK_MS);
     this.#bookmarks.unref();
   }

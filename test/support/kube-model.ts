@@ -81,6 +81,7 @@ interface Watcher {
 }
 
 const LEASES = /^\/apis\/coordination\.k8s\.io\/v1\/namespaces\/([^/]+)\/leases(?:\/([^/]+))?$/;
+const REVIEWS = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
 const NODES = /^\/api\/v1\/nodes\/([^/]+)$/;
 export const SIX_DIGITS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}(Z|[+-]\d{2}:\d{2})$/;
 const OBJECTS = /^\/api\/v1\/namespaces\/([^/]+)\/(pods|services)(?:\/([^/]+)\/(eviction))?$/;
@@ -192,6 +193,8 @@ export class KubeModel {
         this.events.handle(verb, eventNamespace, event ?? null, request)
       );
     }
+    if (url.pathname === '/version') return { status: 200, body: { major: '1', minor: '33', gitVersion: 'v1.33.0' } };
+    if (url.pathname === REVIEWS) return this.#review(request);
     const selected = /^metadata\.name=(.+)$/.exec(url.searchParams.get('fieldSelector') ?? '')?.[1];
     const isWatch = ['1', 'true'].includes(url.searchParams.get('watch') ?? '');
     const verb = verbOf(request.method, name !== undefined || node !== undefined, isWatch);
@@ -245,6 +248,17 @@ export class KubeModel {
     if (verb !== 'create' || sub === undefined) return failure(405, 'MethodNotAllowed', 'the stand-in does not do that');
     const options = (parse(request.body)?.['deleteOptions'] ?? {}) as { preconditions?: { uid?: string }; dryRun?: string[] };
     return this.objects.evict(namespace, name, options.preconditions?.uid, options.dryRun?.includes('All') === true);
+  }
+
+  /** What a token may do, as it is told itself. */
+  #review(request: KubeRequest): Answer {
+    const [, token = ''] = /^Bearer (.+)$/.exec(String(request.headers['authorization'] ?? '')) ?? [];
+    const permissions = this.tokens.get(token);
+    const body = parse(request.body);
+    if (permissions === undefined) return failure(401, 'Unauthorized', 'Unauthorized');
+    const spec = (body?.['spec'] ?? {}) as Json;
+    const { verb = '', resource = '', name = '', namespace = '' } = (spec['resourceAttributes'] ?? {}) as Readonly<Record<string, string>>;
+    return { status: 201, body: { ...body, status: { allowed: permissions.may(verb, resource, name, namespace) } } };
   }
 
   #node(name: string): Answer {

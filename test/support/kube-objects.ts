@@ -35,6 +35,7 @@ export interface PodWords {
   readonly isReady?: boolean;
   readonly uid?: string;
   readonly affinity?: object;
+  readonly containers?: readonly object[];
 }
 
 interface Filter {
@@ -77,13 +78,17 @@ export class KubeObjects {
   }
 
   /** Creates or changes a pod as its controller, the scheduler and the kubelet would together. */
-  putPod({ name, namespace = 'default', labels = {}, node, isReady = false, uid, affinity }: PodWords): StoredObject {
+  putPod({ name, namespace = 'default', labels = {}, node, isReady = false, uid, affinity, containers }: PodWords): StoredObject {
     const before = this.get('pods', namespace, name);
     return this.#store('pods', {
       apiVersion: 'v1',
       kind: 'Pod',
       metadata: { name, namespace, uid: uid ?? before?.metadata.uid ?? this.#newUid(), resourceVersion: '', labels: { ...labels } },
-      spec: { ...(node === undefined ? {} : { nodeName: node }), ...(affinity === undefined ? {} : { affinity }) },
+      spec: {
+        ...(node === undefined ? {} : { nodeName: node }),
+        ...(affinity === undefined ? {} : { affinity }),
+        ...(containers === undefined ? {} : { containers }),
+      },
       status: {
         phase: node === undefined ? 'Pending' : 'Running',
         conditions: [{ type: 'Ready', status: isReady ? 'True' : 'False' }],

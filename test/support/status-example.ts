@@ -33,6 +33,7 @@ export function sourcesOf({ contender, nowMs }: Driver, changes: Partial<StatusS
     application: null,
     readinessProblems: [],
     transitions: [],
+    preflight: null,
     droppedLogLines: 0,
     ...changes,
   };

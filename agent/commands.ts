@@ -1,0 +1,247 @@
+/**
+ * Runs every command but `run`, and returns its exit code.
+ *
+ * Guarantees: none of them changes anything on this node or elsewhere, but for `step-down`, which asks the agent that runs. What
+ * they touch of the process, its terminal and its environment is passed in.
+ */
+import { lookup } from 'node:dns/promises';
+import http from 'node:http';
+import { release } from 'node:os';
+import { createProvider } from './assemble.ts';
+import type { Network } from './assemble.ts';
+import { preflight } from './checks.ts';
+import { withDeadline } from './clock.ts';
+import type { Clock } from './clock.ts';
+import { clusterStatus } from './command-line/cluster-status.ts';
+import type { ClusterStatus } from './command-line/cluster-status.ts';
+import { bashCompletion, zshCompletion } from './command-line/completion.ts';
+import { EXIT } from './command-line/exit-codes.ts';
+import { findingsText } from './command-line/findings.ts';
+import type { Wanted } from './command-line/parse.ts';
+import { statusLine, statusText } from './command-line/status-text.ts';
+import { runStepDown } from './command-line/step-down.ts';
+import { painter } from './command-line/text.ts';
+import { watch } from './command-line/watch.ts';
+import { findControlSocket, findCredentials, findLease, findLocalPort } from './command-line/where.ts';
+import type { Surroundings } from './command-line/where.ts';
+import { checkUnfenced, kindOf, SettingsError, unknownSettings } from './config/settings.ts';
+import type { Settings } from './config/settings.ts';
+import { fail, runChecks, warn } from './finding.ts';
+import type { Finding } from './finding.ts';
+import { Credentials } from './kube/credentials.ts';
+import { getFromPod } from './kube/port-forward.ts';
+import { KubeTransport } from './kube/transport.ts';
+import { linkFindings, unusableLinkFinding } from './link/checks.ts';
+import { LinkUnusable } from './link/kernel-link.ts';
+import type { Outbound } from './outbound.ts';
+import type { Link } from './ports.ts';
+
+export interface Terminal {
+  readonly write: (text: string) => void;
+  /** To standard error. */
+  readonly complain: (text: string) => void;
+  readonly isTty: boolean;
+  /** Null where nobody has said. Asked anew, because it may change. */
+  readonly columns: () => number | null;
+}
+
+export interface CommandWorld {
+  readonly terminal: Terminal;
+  readonly surroundings: Surroundings;
+  readonly clock: Clock;
+  readonly outbound: Outbound;
+  readonly version: string;
+  /** Aborted when somebody wants the command to end. */
+  readonly signal: AbortSignal;
+  /** Reads the settings of an agent. Throws SettingsError. */
+  readonly loadSettings: () => Settings;
+  readonly openNetwork: (settings: Settings) => { readonly network: Network; readonly credentials: Credentials };
+  readonly openLink: (settings: Settings) => Link;
+}
+
+/** Where nobody says how wide a line may be: as wide as is pleasant to read, or without an end for a table. */
+const READABLE_COLUMNS = 100;
+const ENDLESS_COLUMNS = 100_000;
+const LOCAL_MS = 2_000;
+const POD_MS = 5_000;
+
+export async function runCommand(wanted: Exclude<Wanted, { is: 'run' }>, world: CommandWorld): Promise<number> {
+  const { terminal, version } = world;
+  switch (wanted.is) {
+    case 'misuse':
+      terminal.complain(`${wanted.message}\n`);
+      return EXIT.usage;
+    case 'help':
+      terminal.write(wanted.text(Math.min(READABLE_COLUMNS, terminal.columns() ?? READABLE_COLUMNS)));
+      return EXIT.done;
+    case 'version':
+      terminal.write(`leasehold ${version}\n`);
+      return EXIT.done;
+    case 'completion':
+      terminal.write(wanted.shell === 'zsh' ? zshCompletion() : bashCompletion());
+      return EXIT.done;
+    case 'step-down':
+      return await runStepDown(wanted, { ...terminal, socket: findControlSocket(wanted.socket, world.surroundings), clock: world.clock });
+    case 'status':
+      return await runStatus(wanted, world);
+    case 'check':
+      return await runCheck(wanted, world);
+  }
+}
+
+async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorld): Promise<number> {
+  const { terminal, clock, signal, surroundings, version } = world;
+  let settings: Settings;
+  try {
+    settings = world.loadSettings();
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    const advice = 'correct it where the settings of the agent come from, such as the ConfigMap leasehold-settings';
+    const findings = error.problems.map((problem) => fail('settings', problem, advice));
+    if (output === 'json') terminal.write(json({ version, findings }));
+    else terminal.complain(`leasehold: ${error.message}\n`);
+    return EXIT.settings;
+  }
+  const { network, credentials } = world.openNetwork(settings);
+  try {
+    const checks = preflight(settings, {
+      clock,
+      kube: network.kube,
+      apiServer: async () => (await credentials.access()).server,
+      resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
+      ask: network.ask,
+      provider: createProvider(settings, network, clock),
+      link: () => lookAtLink(settings, world.openLink),
+    });
+    const misspelt = unknownSettings(surroundings.env).map((name) =>
+      warn('settings', `${name} is no setting of Leasehold`, 'is it misspelt?'),
+    );
+    const findings = [...misspelt, ...(await runChecks(checks, clock, signal))];
+    terminal.write(
+      output === 'json' ? json({ version, node: settings.nodeName, findings }) : findingsText(findings, look(terminal, surroundings)),
+    );
+    return findings.some(({ level }) => level === 'fail') ? EXIT.no : EXIT.done;
+  } finally {
+    network.close();
+  }
+}
+
+/** Opens the interface for one look, and touches nothing there. */
+function lookAtLink(settings: Settings, openLink: CommandWorld['openLink']): readonly Finding[] {
+  const { addresses, provider } = settings;
+  try {
+    const link = openLink(settings);
+    const isFenced = link.segment?.isFenced ?? false;
+    try {
+      const findings = linkFindings({ kind: kindOf(provider.name), addresses, view: link.look(), isFenced, kernelRelease: release() });
+      if (link.segment !== null && !isFenced) checkUnfenced(settings);
+      return findings;
+    } finally {
+      link.close();
+    }
+  } catch (error) {
+    if (error instanceof LinkUnusable) return [unusableLinkFinding(error.message)];
+    if (error instanceof SettingsError)
+      return error.problems.map((problem) => fail('timings', problem, 'choose timings that are safe without the packet filter'));
+    throw error;
+  }
+}
+
+async function runStatus(wanted: Wanted & { is: 'status' }, world: CommandWorld): Promise<number> {
+  const { terminal, surroundings, clock, outbound, signal } = world;
+  const source = findCredentials(wanted, surroundings);
+  if ('problem' in source) {
+    terminal.complain(`leasehold status: ${source.problem}\n`);
+    return EXIT.unavailable;
+  }
+  const credentials = new Credentials(source, clock);
+  const kube = new KubeTransport(credentials, clock, outbound);
+  const lease = findLease(wanted, surroundings);
+  const local = findLocalPort(surroundings);
+  const gather = async (): Promise<ClusterStatus> =>
+    await clusterStatus({
+      http: kube,
+      lease,
+      signal,
+      readLocal: () => withDeadline(clock, LOCAL_MS, signal, (inner) => getText({ ...local, path: '/status', signal: inner })),
+      readPod: async (pod, port) =>
+        await getFromPod({ namespace: lease.namespace, pod, port }, '/status', {
+          ...outbound,
+          access: await credentials.access(),
+          clock,
+          timeoutMs: POD_MS,
+          signal,
+        }),
+    });
+  const show = (status: ClusterStatus): string => {
+    if (wanted.output === 'json')
+      return json(
+        status.is === 'known' ? { lease: status.lease, nodes: status.nodes, missing: status.missing } : { problem: status.message },
+      );
+    if (status.is !== 'known') return `${status.message}\n`;
+    const { width, paint } = look(terminal, surroundings);
+    return statusText(status, { width: terminal.columns() === null ? ENDLESS_COLUMNS : width, paint, wallMs: clock.wallMs() });
+  };
+  try {
+    if (wanted.watch) {
+      const isTty = terminal.isTty && wanted.output === 'table';
+      const stamp = (): string => (wanted.output === 'json' ? '' : `${timeText(clock)}  `);
+      await watch(async () => views(await gather(), show, wanted.output, clock), { isTty, clock, write: terminal.write, stamp, signal });
+      return EXIT.done;
+    }
+    const status = await gather();
+    if (status.is === 'known' || wanted.output === 'json') terminal.write(show(status));
+    if (status.is !== 'known' && wanted.output !== 'json') terminal.complain(`leasehold status: ${status.message}\n`);
+    return status.is === 'known' ? EXIT.done : status.is === 'absent' ? EXIT.no : EXIT.unavailable;
+  } finally {
+    kube.close();
+  }
+}
+
+/** What is written of one look: a screen, or a line where there is none. */
+function views(
+  status: ClusterStatus,
+  show: (status: ClusterStatus) => string,
+  output: 'table' | 'json',
+  clock: Clock,
+): { readonly screen: string; readonly line: string } {
+  const text = status.is === 'known' ? statusLine(status) : status.message;
+  const line = output === 'json' ? JSON.stringify(JSON.parse(show(status))) : text;
+  return { screen: `${show(status)}\n${timeText(clock)}, every 2 s; Ctrl-C ends it\n`, line };
+}
+
+function look({ columns, isTty }: Terminal, { env }: Surroundings): { readonly width: number; readonly paint: ReturnType<typeof painter> } {
+  // https://no-color.org: whatever it is set to, unless that is nothing.
+  const hasColours = isTty && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb';
+  return { width: columns() ?? READABLE_COLUMNS, paint: painter(hasColours) };
+}
+
+function timeText(clock: Clock): string {
+  return new Date(clock.wallMs()).toISOString().replace('T', ' ').replace(/\..*$/, ' UTC');
+}
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+async function getText({
+  host,
+  port,
+  path,
+  signal,
+}: {
+  readonly host: string;
+  readonly port: number;
+  readonly path: string;
+  readonly signal: AbortSignal;
+}): Promise<string> {
+  return await new Promise((resolve, reject) => {
+    const request = http.get({ host, port, path, agent: false, signal }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      response.on('end', () => resolve(text));
+      response.on('error', reject);
+    });
+    request.on('error', reject);
+  });
+}
