@@ -137,7 +137,7 @@ describe('a stream', () => {
     const { ended } = open();
     await eventually('it is open', () => streams.length === 1);
     streams[0]?.write('x'.repeat(2 * 1024 * 1024));
-    await assert.rejects(ended, /longer than a Lease can be/);
+    await assert.rejects(ended, /longer than an object can be/);
   });
 
   test('that is refused in an answer without end leaves no connection behind', async () => {
