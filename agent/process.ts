@@ -128,7 +128,7 @@ function runAgent({ openLink, processNames }: Parts): void {
   const credentials = openCredentials(settings, clock);
   const secrets = (): readonly string[] => [
     ...(settings.provider.name === 'l2' ? [] : settings.provider.token.everHeld),
-    ...Object.values(credentials).flatMap((each) => each.secrets),
+    ...[credentials.kube, credentials.kubeAside].flatMap((each) => each.secrets),
   ];
   const log = createLog({
     ...settings.log,
