@@ -57,11 +57,13 @@ export class Container {
   readonly agent: AgentProcess;
   readonly #name: string;
   readonly #state: string;
+  readonly #env: readonly string[];
 
-  private constructor(agent: AgentProcess, name: string, state: string) {
+  private constructor(agent: AgentProcess, { node, image }: ContainerOptions, state: string) {
     this.agent = agent;
-    this.#name = name;
+    this.#name = node;
     this.#state = state;
+    this.#env = image.env;
   }
 
   static start(options: ContainerOptions): Container {
@@ -71,7 +73,7 @@ export class Container {
     writeFileSync(join(bundle, 'config.json'), JSON.stringify(runtimeConfig(options)));
     const args = ['--root', state, '--cgroup-manager=disabled', 'run', '--bundle', bundle, options.node];
     const child = spawn(RUNTIME, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    return new Container(new AgentProcess(options.node, child), options.node, state);
+    return new Container(new AgentProcess(options.node, child), options, state);
   }
 
   /** The process id of the agent, as this machine counts. */
@@ -84,9 +86,10 @@ export class Container {
     this.#runtime('kill', this.#name, signal);
   }
 
-  /** Runs a program inside, as `kubectl exec POD -- WORD…` does. One that does not end by itself is ended. */
-  exec(options: readonly string[], ...words: string[]): SpawnSyncReturns<string> {
-    return this.#runtime('exec', ...options, this.#name, ...words);
+  /** Runs a program inside, as `kubectl exec POD -- WORD…` does, in the image's own environment and what is given besides. */
+  exec(env: readonly string[], ...words: string[]): SpawnSyncReturns<string> {
+    const settings = [...this.#env, ...env].flatMap((each) => ['--env', each]);
+    return this.#runtime('exec', ...settings, this.#name, ...words);
   }
 
   #runtime(...args: string[]): SpawnSyncReturns<string> {

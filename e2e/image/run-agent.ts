@@ -82,7 +82,7 @@ async function routed(checks: Checks, image: Unpacked, plane: ControlPlane, hclo
   );
   await checks.that('answers to the name leasehold, without a shell', () => {
     // With a setting that nobody can use it says so and ends, whatever it is asked for.
-    const { status, stderr } = container.exec(['--env', 'LEASE_DURATION=soon'], 'leasehold');
+    const { status, stderr } = container.exec(['LEASE_DURATION=soon'], 'leasehold');
     return (status === 78 && stderr.includes('LEASE_DURATION="soon"')) || fail(`${status} ${stderr}`);
   });
   await checks.that('cannot be entered by a shell', () =>
