@@ -196,6 +196,7 @@ describe('what is wrong with settings', () => {
     PROBE_RISE: ['many'],
     PROBE_FALL: ['1.5'],
     LISTEN: ['localhost:9808', '127.0.0.1', '127.0.0.1:0', '127.0.0.1:65536', '::1:9808'],
+    CONTROL_SOCKET: ['control.sock', '/run/leasehold/', `/${'x'.repeat(100)}`],
     WHEN_ALL_UNHEALTHY: ['panic'],
     ON_API_LOSS: ['keep'],
     LOG_LEVEL: ['INFO'],
