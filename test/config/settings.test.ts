@@ -233,6 +233,7 @@ describe('what is wrong with settings', () => {
     APPLICATION_EVICTION: ['yes'],
     APPLICATION_ABSENCE_MAX: ['10', '500ms'],
     LISTEN: ['localhost:9808', '127.0.0.1', '127.0.0.1:0', '127.0.0.1:65536', '::1:9808'],
+    CONTROL_SOCKET: ['control.sock', '/run/leasehold/', `/${'x'.repeat(100)}`],
     WHEN_ALL_UNHEALTHY: ['panic'],
     ON_API_LOSS: ['keep'],
     LOG_LEVEL: ['INFO'],
