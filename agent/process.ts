@@ -14,7 +14,7 @@ import { startAgent } from './assemble.ts';
 import type { Agent, Network } from './assemble.ts';
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { checkUnfenced, loadSettings, SettingsError, unknownSettings } from './config/settings.ts';
+import { checkUnfenced, loadSettings, OWN_VARIABLES, SettingsError, unknownSettings } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
 import { Credentials, SERVICE_ACCOUNT_FOLDER } from './kube/credentials.ts';
 import { KubeTransport } from './kube/transport.ts';
@@ -34,6 +34,7 @@ import { systemClock } from './runtime/clock.ts';
 
 /** How long the end may take to be written down. */
 const LAST_WORDS_S = 1;
+const PROBE_KEY_LENGTH_MIN = 16;
 
 const EXIT = { done: 0, defect: 1, unable: 77, settings: 78, signal: 128 } as const;
 
@@ -45,12 +46,17 @@ export type OpenLink = (settings: Settings, clock: Clock, onNotice: (level: 'inf
 /** Runs an agent until it has stepped down, and ends the process. */
 export function runProcess({ openLink, processNames }: { readonly openLink: OpenLink; readonly processNames: ProcessNames }): void {
   const settings = readSettings();
+  // A program that a kubeconfig has this process start, for a token, inherits its environment.
+  const misspelt = unknownSettings(process.env);
+  for (const name of OWN_VARIABLES) Reflect.deleteProperty(process.env, name);
   const clock = systemClock(boottimeMs);
   // Apart from each other, so that whatever befalls the one does not befall the other.
   const credentials = { kube: new Credentials(settings.kubernetes, clock), kubeAside: new Credentials(settings.kubernetes, clock) };
+  const probeKeys = keysInProbes(settings);
   const secrets = (): readonly string[] => [
     ...(settings.provider.name === 'l2' ? [] : settings.provider.token.everHeld),
     ...Object.values(credentials).flatMap((each) => each.secrets),
+    ...probeKeys,
   ];
   const log = createLog({
     ...settings.log,
@@ -77,8 +83,7 @@ export function runProcess({ openLink, processNames }: { readonly openLink: Open
 
   const identity = makeIdentity(settings.nodeName);
   logger.info({ event: 'start', version, identity, settings: shown(settings) }, `leasehold ${version} starts on ${settings.nodeName}`);
-  for (const name of unknownSettings(process.env))
-    logger.warn({ event: 'unknown-setting' }, `${name} is no setting of Leasehold: is it misspelt?`);
+  for (const name of misspelt) logger.warn({ event: 'unknown-setting' }, `${name} is no setting of Leasehold: is it misspelt?`);
 
   const link = tryToOpen(openLink, settings, clock, log);
   const names = residenceNames(settings.lease);
@@ -140,6 +145,12 @@ function shown(settings: Settings): object {
     addresses: settings.addresses.map(({ text, prefixLength }) => `${text}/${prefixLength}`),
     probes: settings.probes.map(({ name, intervalMs, timeoutMs, rise, fall }) => ({ name, intervalMs, timeoutMs, rise, fall })),
   };
+}
+
+/** What may be a credential in what the probes ask for: a value that nobody would write by hand. */
+function keysInProbes({ probes }: Settings): readonly string[] {
+  const values = probes.flatMap(({ question }) => (question.kind === 'http' ? [...question.url.searchParams.values()] : []));
+  return values.filter((value) => value.length >= PROBE_KEY_LENGTH_MIN);
 }
 
 /** Settings that cannot be used end the process before anything has been touched. */

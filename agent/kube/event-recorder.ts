@@ -203,8 +203,11 @@ export class EventRecorder {
     const nowMs = clock.nowMs();
     const isNew = entry.written === 0;
     // What has happened again meanwhile is still news.
-    if (!this.#isEnding && nowMs - Math.max(entry.dueAtMs, entry.lastMs) > KEPT_MS) return this.#drop(entry, 'waited');
-    if (this.#isRefused(entry.event.regarding, nowMs)) return this.#drop(entry, 'refused');
+    const isOld = !this.#isEnding && nowMs - Math.max(entry.dueAtMs, entry.lastMs) > KEPT_MS;
+    if (isOld || this.#isRefused(entry.event.regarding, nowMs)) {
+      this.#drop(entry, isOld ? 'waited' : 'refused');
+      return;
+    }
     if (!isNew && !entry.budget.take(RESERVE)) {
       entry.dueAtMs = nowMs + entry.budget.waitMs(RESERVE);
       if (this.#isEnding) this.#drop(entry, 'budget');

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import type { Report, Role } from '../../agent/contender/command.ts';
 import { EventChoice, INCIDENT_EVENTS, leaseUidOf, ROLE_EVENTS } from '../../agent/report/events.ts';
@@ -56,6 +57,14 @@ describe('what becomes an Event', () => {
     const kinds = [...Object.values(ROLE_EVENTS), ...Object.values(INCIDENT_EVENTS).filter((kind) => kind !== null)];
     for (const { reason, action } of kinds) for (const word of [reason, action]) assert.match(word, /^([A-Z][a-z]+)+$/);
     assert.equal(new Set(kinds.map(({ reason }) => reason)).size, kinds.length);
+  });
+
+  test('is in the documentation, with its type and what it is told of, and nothing else is', () => {
+    const page = readFileSync(new URL('../../docs/events.md', import.meta.url), 'utf8');
+    const rows = [...page.matchAll(/^\| `(\w+)` \| (\w+) \| ([^|]+) \|/gm)].map(([, ...cells]) => cells.join(' '));
+    const kinds = [...Object.values(ROLE_EVENTS), ...Object.values(INCIDENT_EVENTS).filter((kind) => kind !== null)];
+    const expected = kinds.map(({ reason, type, about }) => `${reason} ${type} ${about === 'pod' ? 'pod' : 'Lease, pod'}`);
+    assert.deepEqual(rows.sort(), expected.sort());
   });
 
   test('regards the Lease that was seen, and one that was deleted by the term that ended with it', () => {
