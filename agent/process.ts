@@ -20,7 +20,14 @@ import { EXIT as COMMAND_EXIT } from './command-line/exit-codes.ts';
 import { parseCommandLine } from './command-line/parse.ts';
 import type { Wanted } from './command-line/parse.ts';
 import { runCommand } from './commands.ts';
-import { checkUnfenced, kindOf, loadSettings as loadSettingsFrom, SettingsError, unknownSettings } from './config/settings.ts';
+import {
+  checkUnfenced,
+  kindOf,
+  loadSettings as loadSettingsFrom,
+  OWN_VARIABLES,
+  SettingsError,
+  unknownSettings,
+} from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
 import { ControlServer } from './control/server.ts';
 import { stepDown } from './control/step-down.ts';
@@ -45,6 +52,7 @@ import { systemClock } from './runtime/clock.ts';
 
 /** How long the end may take to be written down. */
 const LAST_WORDS_S = 1;
+const PROBE_KEY_LENGTH_MIN = 16;
 
 const EXIT = { done: 0, defect: 1, unable: 77, settings: 78, signal: 128 } as const;
 
@@ -124,11 +132,16 @@ async function runOther(wanted: Exclude<Wanted, { is: 'run' }>, { openLink }: Pa
 /** Runs an agent until it has stepped down, and ends the process. */
 function runAgent({ openLink, processNames }: Parts): void {
   const settings = readSettings();
+  // A program that a kubeconfig has this process start, for a token, inherits its environment.
+  const misspelt = unknownSettings(process.env);
+  for (const name of OWN_VARIABLES) Reflect.deleteProperty(process.env, name);
   const clock = systemClock(boottimeMs);
   const credentials = openCredentials(settings, clock);
+  const probeKeys = keysInProbes(settings);
   const secrets = (): readonly string[] => [
     ...(settings.provider.name === 'l2' ? [] : settings.provider.token.everHeld),
     ...[credentials.kube, credentials.kubeAside].flatMap((each) => each.secrets),
+    ...probeKeys,
   ];
   const log = createLog({
     ...settings.log,
@@ -155,8 +168,7 @@ function runAgent({ openLink, processNames }: Parts): void {
 
   const identity = makeIdentity(settings.nodeName);
   logger.info({ event: 'start', version, identity, settings: shown(settings) }, `leasehold ${version} starts on ${settings.nodeName}`);
-  for (const name of unknownSettings(process.env))
-    logger.warn({ event: 'unknown-setting' }, `${name} is no setting of Leasehold: is it misspelt?`);
+  for (const name of misspelt) logger.warn({ event: 'unknown-setting' }, `${name} is no setting of Leasehold: is it misspelt?`);
 
   const link = tryToOpen(openLink, settings, clock, log);
   const names = residenceNames(settings.lease);
@@ -265,6 +277,12 @@ function loadSettings(): Settings {
     readFile: (path) => readFileSync(path, 'utf8'),
     serviceAccountFolder: SERVICE_ACCOUNT_FOLDER,
   });
+}
+
+/** What may be a credential in what the probes ask for: a value that nobody would write by hand. */
+function keysInProbes({ probes }: Settings): readonly string[] {
+  const values = probes.flatMap(({ question }) => (question.kind === 'http' ? [...question.url.searchParams.values()] : []));
+  return values.filter((value) => value.length >= PROBE_KEY_LENGTH_MIN);
 }
 
 /** Settings that cannot be used end the process before anything has been touched. */

@@ -15,9 +15,16 @@ const BASE64_PLACES = [0, 1, 2] as const;
 /** What stands before or after it changes so many characters of its base64 at the most. */
 const BASE64_EDGE = 2;
 const REMEMBERED_MAX = 256;
+/** So much of the beginning gives a secret away, or all of a shorter one. */
+const BEGINNING_LENGTH = 12;
 
 /** The forms of each secret, made once: every line of the log asks for them. */
-const formsOf = new Map<string, readonly string[]>();
+const formsOf = new Map<string, Forms>();
+
+interface Forms {
+  readonly whole: readonly string[];
+  readonly byBeginning: ReadonlyMap<string, readonly string[]>;
+}
 
 /**
  * Replaces every secret in a text, also in the forms it takes inside JSON, a URL, a form, base64, or hexadecimal digits, and
@@ -25,15 +32,38 @@ const formsOf = new Map<string, readonly string[]>();
  */
 export function blotOut(text: string, secrets: readonly string[]): string {
   let clean = text;
-  for (const secret of secrets) for (const form of rememberedForms(secret)) clean = clean.replaceAll(form, MASK);
+  for (const secret of secrets) {
+    const { whole, byBeginning } = rememberedForms(secret);
+    for (const form of whole) clean = clean.replaceAll(form, MASK);
+    for (const [beginning, forms] of byBeginning) clean = withoutBeginning(clean, beginning, forms);
+  }
   return clean;
 }
 
-function rememberedForms(secret: string): readonly string[] {
+/** Whoever cuts a sentence short may cut a secret in two: what begins like one is blotted out as far as it goes on like it. */
+function withoutBeginning(text: string, beginning: string, forms: readonly string[]): string {
+  let clean = '';
+  let from = 0;
+  for (let at = text.indexOf(beginning); at !== -1; at = text.indexOf(beginning, from)) {
+    clean += text.slice(from, at) + MASK;
+    from = at + Math.max(...forms.map((form) => commonLength(text, at, form)));
+  }
+  return from === 0 ? text : clean + text.slice(from);
+}
+
+/** For how many characters a text goes on like a form from a place on. */
+function commonLength(text: string, at: number, form: string): number {
+  let length = 0;
+  while (length < form.length && text[at + length] === form[length]) length += 1;
+  return length;
+}
+
+function rememberedForms(secret: string): Forms {
   const known = formsOf.get(secret);
   if (known !== undefined) return known;
   if (formsOf.size >= REMEMBERED_MAX) formsOf.clear();
-  const forms = allForms(secret);
+  const whole = allForms(secret);
+  const forms = { whole, byBeginning: Map.groupBy(whole, (form) => form.slice(0, BEGINNING_LENGTH)) };
   formsOf.set(secret, forms);
   return forms;
 }

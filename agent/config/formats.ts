@@ -175,9 +175,17 @@ export function splitList(raw: string): string[] {
     .filter((part) => part !== '');
 }
 
-/** A URL, or what was meant to be one, without what may be a credential: everything before an @, and every query. */
+/**
+ * A URL, or what was meant to be one, without what may be a credential: everything before an @, every query, and what looks like a
+ * token, which somebody may have put into the wrong place.
+ */
 export function withoutSecrets(url: string): string {
   const [from, to] = [url.indexOf('//'), url.lastIndexOf('@')];
   const anonymous = from !== -1 && from < to ? `${url.slice(0, from)}//…${url.slice(to)}` : url;
-  return anonymous.replace(/\?[^#]*/s, '?…');
+  return anonymous.replace(/\?[^#]*/s, '?…').replace(/[\w-]{20,}/g, (run) => (looksLikeToken(run) ? '…' : run));
+}
+
+/** Names of hosts and files have one kind of letters, as a rule; what was drawn by chance has both, and digits. */
+function looksLikeToken(run: string): boolean {
+  return /[a-z]/.test(run) && /[A-Z]/.test(run) && /[0-9]/.test(run);
 }

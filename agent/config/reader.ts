@@ -6,7 +6,7 @@
  */
 import convict from 'convict';
 import { asError } from '../clock.ts';
-import { Secret } from '../secret.ts';
+import { blotOut, Secret } from '../secret.ts';
 import { withoutSecrets } from './formats.ts';
 import { SCHEMA } from './schema.ts';
 import type { SettingDefinition, SettingName } from './schema.ts';
@@ -23,6 +23,8 @@ export interface SettingsWorld {
 
 /** What a secret's twin is called, which names a file to read it from. */
 export const FILE_SUFFIX = '_FILE';
+/** A shorter value may be an innocent word. */
+const MISPLACED_LENGTH_MIN = 16;
 
 type ValueOf<Name extends SettingName> = (typeof SCHEMA)[Name] extends SettingDefinition<infer Value> ? Value : never;
 
@@ -30,6 +32,8 @@ const NAMES = Object.keys(SCHEMA) as SettingName[];
 
 export class SettingsReader {
   readonly problems: string[] = [];
+  /** The value of every secret that was found, usable or not, by the name of its setting. */
+  readonly #held = new Map<SettingName, string>();
   readonly #raw: Readonly<Record<string, string | null>>;
   readonly #world: SettingsWorld;
 
@@ -63,10 +67,27 @@ export class SettingsReader {
     return this.get(name);
   }
 
+  /** Everything that is wrong, without any secret in it. */
+  get shownProblems(): string[] {
+    return this.problems.map((problem) => blotOut(problem, [...this.#held.values()]));
+  }
+
+  /** Notes every setting that holds a secret and is none: it would be shown as what it is not. */
+  refuseMisplacedSecrets(): void {
+    for (const [secret, value] of this.#held) {
+      if (value.length < MISPLACED_LENGTH_MIN) continue;
+      for (const name of NAMES) {
+        if (definitionOf(name).isSecret === true || blotOut(this.#raw[name] ?? '', [value]) === (this.#raw[name] ?? '')) continue;
+        this.problems.push(`${name} holds the value of ${secret}: a secret in a place where it is shown; take it out`);
+      }
+    }
+  }
+
   /** A credential, from its variable or from the file that its twin names. */
   secret(name: SettingName, why: string): Secret | null {
     const direct = this.#raw[name] ?? null;
     const path = this.#raw[name + FILE_SUFFIX] ?? null;
+    if (direct !== null) this.#held.set(name, direct);
     if (direct !== null && path !== null) {
       this.problems.push(`${name} and ${name}${FILE_SUFFIX} are both set: keep one of them`);
       return null;
@@ -77,6 +98,7 @@ export class SettingsReader {
     }
     try {
       const secret = new Secret(() => direct ?? this.#world.readFile(path ?? ''));
+      this.#held.set(name, secret.reveal());
       const { format } = definitionOf(name);
       // What came from the variable itself has been checked already.
       if (direct !== null || format.parse(secret.reveal()) !== null) return secret;

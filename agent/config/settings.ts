@@ -15,6 +15,7 @@ import type { OwnPod } from '../kube/evictions.ts';
 import type { InterfaceChoice } from '../link/interface.ts';
 import type { ProbeSpec } from '../probe/probe.ts';
 import { Secret } from '../secret.ts';
+import { withoutSecrets } from './formats.ts';
 import type { HostAndPort } from './formats.ts';
 import type { ProbeText } from './probe-text.ts';
 import { FILE_SUFFIX, SettingsReader } from './reader.ts';
@@ -100,9 +101,18 @@ const OUR_PREFIXES = [
 export function loadSettings(world: SettingsWorld): Settings {
   const reader = new SettingsReader(world);
   const settings = assemble(reader, world);
-  if (reader.problems.length > 0 || settings === null) throw new SettingsError(reader.problems);
+  reader.refuseMisplacedSecrets();
+  if (reader.problems.length > 0 || settings === null) throw new SettingsError(reader.shownProblems);
   return deepFreeze(settings);
 }
+
+/**
+ * The variables that no program which this one starts needs: secrets, and what may hold one, as a probe's URL does. Where the
+ * Kubernetes API is, a credential plugin may want to know.
+ */
+export const OWN_VARIABLES: readonly string[] = Object.keys(SCHEMA)
+  .filter((name) => !name.startsWith('KUBE'))
+  .flatMap((name) => [name, name + FILE_SUFFIX]);
 
 /** Variables that look like settings and are none, so that a misspelt one does not go unnoticed. */
 export function unknownSettings(env: SettingsWorld['env']): string[] {
@@ -256,7 +266,8 @@ function withCa(
   try {
     return { ...question, ca: world.readFile(caPath) };
   } catch (error) {
-    reader.problems.push(`PROBES: ${name}: ca=${caPath} cannot be read: ${asError(error).message}`);
+    const { code = 'no reason given' } = asError(error) as NodeJS.ErrnoException;
+    reader.problems.push(`PROBES: ${name}: ca=${withoutSecrets(caPath)} cannot be read (${code})`);
     return question;
   }
 }
@@ -267,7 +278,9 @@ function credentialSource(reader: SettingsReader, world: SettingsWorld): Credent
     try {
       world.readFile(path);
     } catch (error) {
-      reader.problems.push(`KUBECONFIG="${path}" cannot be read: ${asError(error).message}`);
+      const { code = 'no reason given' } = asError(error) as NodeJS.ErrnoException;
+      // What is no path may be what belongs into the file.
+      reader.problems.push(`KUBECONFIG="${withoutSecrets(path)}" cannot be read (${code}): write the path of a kubeconfig`);
     }
     return { kind: 'kubeconfig', path };
   }

@@ -66,13 +66,16 @@ export class Credentials {
   }
 
   async #read(): Promise<ApiAccess> {
+    let isPlugin = false;
     try {
       this.#config ??= loadConfig(this.#source);
       const cluster = this.#config.getCurrentCluster();
       if (cluster === null) throw new Error('its current context names no cluster');
       if (cluster.proxyUrl !== undefined) throw new Error('its cluster names a proxy-url, and the agent connects directly only');
       const options: RequestOptions = {};
+      isPlugin = this.#config.getCurrentUser()?.exec !== undefined;
       await this.#config.applyToHTTPSOptions(options);
+      isPlugin = false;
       this.#remember(secretsOf(options));
       return {
         server: new URL(cluster.server),
@@ -82,7 +85,9 @@ export class Credentials {
       };
     } catch (error) {
       this.reload();
-      throw new Error(`cannot read the credentials for the Kubernetes API from ${nameOf(this.#source)}: ${explain(asError(error))}`);
+      throw new Error(
+        `cannot read the credentials for the Kubernetes API from ${nameOf(this.#source)}: ${isPlugin ? explainPlugin(asError(error)) : explain(asError(error))}`,
+      );
     }
   }
 
@@ -131,9 +136,15 @@ function loadConfig(source: CredentialSource): KubeConfig {
   return config;
 }
 
-/** What cannot be parsed is quoted in the error, and may hold a token, so only the reason is passed on. */
-function explain(error: Error & { reason?: string; mark?: { line?: number } }): string {
+/** What a plugin wrote is the error that the client makes of it, and may hold the token. */
+function explainPlugin(error: Error & { code?: string }): string {
   if (error instanceof SyntaxError) return 'what its credential plugin has written is not JSON';
+  const why = error.code === undefined ? '' : ` (${error.code})`;
+  return `its credential plugin has failed${why}: run the command under "exec" by hand, as what it says may hold a token and is not shown`;
+}
+
+/** A YAML error quotes the lines around it, which may hold a token, so only its reason is passed on. */
+function explain(error: Error & { reason?: string; mark?: { line?: number } }): string {
   if (error.name === 'YAMLException') return `it is not YAML: ${error.reason ?? 'no reason given'} in line ${(error.mark?.line ?? 0) + 1}`;
   return (error.message.split('\n')[0] ?? '').slice(0, REASON_LENGTH_MAX);
 }

@@ -203,12 +203,9 @@ export class EventRecorder {
     const nowMs = clock.nowMs();
     const isNew = entry.written === 0;
     // What has happened again meanwhile is still news.
-    if (!this.#isEnding && nowMs - Math.max(entry.dueAtMs, entry.lastMs) > KEPT_MS) {
-      this.#drop(entry, 'waited');
-      return;
-    }
-    if (this.#isRefused(entry.event.regarding, nowMs)) {
-      this.#drop(entry, 'refused');
+    const isOld = !this.#isEnding && nowMs - Math.max(entry.dueAtMs, entry.lastMs) > KEPT_MS;
+    if (isOld || this.#isRefused(entry.event.regarding, nowMs)) {
+      this.#drop(entry, isOld ? 'waited' : 'refused');
       return;
     }
     if (!isNew && !entry.budget.take(RESERVE)) {

@@ -89,6 +89,7 @@ const FIRST_VERSION = 1_000;
 const ANYTHING: Permissions = { may: () => true };
 
 export class KubeModel {
+  /** By what comes after `Bearer`, or after `Basic`, which old servers took. */
   readonly tokens = new Map<string, Permissions>([['agent-token', ANYTHING]]);
   /** `spec.providerID` of each Node. */
   readonly nodes = new Map<string, string>();
@@ -223,7 +224,7 @@ export class KubeModel {
   }
 
   #authorize(request: KubeRequest, verb: string, resource: string, name: string, namespace: string): Answer | null {
-    const [, token] = /^Bearer (.+)$/.exec(String(request.headers['authorization'] ?? '')) ?? [];
+    const [, token] = /^(?:Bearer|Basic) (.+)$/.exec(String(request.headers['authorization'] ?? '')) ?? [];
     if (token === undefined)
       return failure(403, 'Forbidden', `${resource} is forbidden: User "system:anonymous" cannot ${verb} resource "${resource}"`);
     const permissions = this.tokens.get(token);

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { blotOut } from '../agent/secret.ts';
+
+const TOKEN = 'a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6';
+const PASSWORD = 'p@ss "wörd"/+&=\\x';
+
+describe('blotting out', () => {
+  test('replaces a secret in the forms that it takes on its way', () => {
+    for (const secret of [TOKEN, PASSWORD]) {
+      const forms = {
+        plain: secret,
+        'in JSON': JSON.stringify({ secret }),
+        'in a URL': `https://x/?a=${encodeURIComponent(secret)}&b`,
+        'in a URL, with its escapes written small': '',
+        'in a form': new URLSearchParams({ secret }).toString(),
+        'in base64': Buffer.from(secret).toString('base64'),
+        'in base64 for URLs': Buffer.from(secret).toString('base64url'),
+        'in base64 behind a name': Buffer.from(`admin:${secret}`).toString('base64'),
+        'in base64 behind another name': Buffer.from(`root:${secret}, and so on`).toString('base64'),
+        'in hexadecimal digits': Buffer.from(secret).toString('hex'),
+      };
+      for (const [what, text] of Object.entries(forms)) {
+        if (what.endsWith('small'))
+          assert.match(
+            blotOut(`https://x/?a=${encodeURIComponent(secret).replace(/%../g, (each) => each.toLowerCase())}`, [secret]),
+            /=\[secret\]$/,
+          );
+        else assert.match(blotOut(text, [secret]), /\[secret\]/, what);
+      }
+    }
+  });
+
+  test('leaves no trace of one that was cut short', () => {
+    for (let length = 12; length < TOKEN.length; length += 1) {
+      assert.equal(blotOut(`it said ${TOKEN.slice(0, length)}… and so on`, [TOKEN]), 'it said [secret]… and so on');
+    }
+  });
+
+  test('blots out each line of a key, alone and together', () => {
+    const key = `-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEAAoIB\n-----END PRIVATE KEY-----`;
+    assert.equal(blotOut(key, [key]), '[secret]');
+    assert.equal(blotOut(JSON.stringify(key), [key]), '"[secret]"');
+    assert.equal(blotOut('see AQEFAASCBKcwggSjAgEAAoIB there', [key]), 'see [secret] there');
+    assert.match(blotOut(Buffer.from(key).toString('base64'), [key]), /^\[secret\]=*$/);
+  });
+
+  test('leaves alone what is too short to be one, and everything else', () => {
+    assert.equal(blotOut('a short one stays', ['one', '']), 'a short one stays');
+    assert.equal(blotOut('nothing to see', [TOKEN]), 'nothing to see');
+    assert.equal(blotOut(`${TOKEN} ${TOKEN}`, [TOKEN]), '[secret] [secret]');
+  });
+});
