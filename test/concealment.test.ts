@@ -13,6 +13,7 @@ function provider(owner: Owner, claimed: ClaimOutcome): Provider {
     {
       kind: 'routed',
       prepare: () => Promise.resolve({ is: 'not-ready', isPassing: true, reason: 'it said hidden' }),
+      check: () => Promise.resolve([{ name: 'token', level: 'fail', message: 'hidden is refused', advice: 'replace hidden' }]),
       owner: () => Promise.resolve(owner),
       claim: () => Promise.resolve(claimed),
     },
@@ -24,6 +25,7 @@ describe('what others say', () => {
   test('loses its secrets where a provider is asked', async () => {
     const failing = provider({ is: 'unknown', message: 'hidden!' }, { is: 'failed', definitive: true, message: 'not hidden' });
     assert.deepEqual(await failing.prepare(never), { is: 'not-ready', isPassing: true, reason: 'it said …' });
+    assert.deepEqual(await failing.check(never), [{ name: 'token', level: 'fail', message: '… is refused', advice: 'replace …' }]);
     assert.deepEqual(await failing.owner('203.0.113.10', never), { is: 'unknown', message: '…!' });
     assert.deepEqual(await failing.claim('203.0.113.10', terms), { is: 'failed', definitive: true, message: 'not …' });
     assert.deepEqual(await provider({ is: 'other', name: 'hidden' }, { is: 'confirmed' }).owner('203.0.113.10', never), {
@@ -45,7 +47,7 @@ describe('what others say', () => {
     );
     assert.deepEqual(await store.read(1, never), { ...trouble, message: '500 …' });
     assert.equal(await store.read(1, never), seen);
-    const create = { type: 'create', request: 1, timeoutMs: 1, notAfterMs: 1, transitions: 1, durationMs: 1 } as const;
+    const create = { type: 'create', request: 1, timeoutMs: 1, notAfterMs: 1, transitions: 1, durationMs: 1, marks: {} } as const;
     assert.deepEqual(await store.write(create, never), { is: 'refused', message: '…', retryAfterMs: null });
   });
 });

@@ -142,6 +142,8 @@ async function filledIn(script: string, cluster: Cluster): Promise<string> {
   });
   const text = lines.join('\n').replaceAll('YOUR-API-TOKEN', TOKEN);
   if (!/\b(NODE|POD)\b/.test(text)) return text;
+  // A reader takes longer to get here than the first agent to take the Lease.
+  await until('somebody holds the Lease', async () => (await holder(cluster)) !== null, SETTLE_MS);
   const node = await holder(cluster);
   const pods = await podsOf(cluster);
   const pod = pods.find(({ spec }) => spec.nodeName === node) ?? pods[0];
