@@ -1,7 +1,7 @@
 /**
  * The kubelet of one node of the walk's small cluster: runs the pods that are bound to it as processes of this node, with the
- * environment, files and capabilities that their specification names, tells the API how they are, and serves their logs and
- * what is executed in them.
+ * environment, files and capabilities that their specification names, tells the API how they are, and serves their logs, their
+ * ports and what is executed in them. (Ports over a WebSocket, as `leasehold status` asks for them; kubectl speaks SPDY there.)
  *
  * Arguments: one JSON document, `KubeletOptions`. Runs inside the node's network namespace. Whatever a container's image is,
  * the built agent is run; a container that is not the agent is only said to be ready.
@@ -12,6 +12,7 @@ import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import type { WebSocket } from 'ws';
 import { listAt } from '../../agent/json.ts';
+import { forwardPort } from '../../test/support/port-forward.ts';
 import { selfSigned } from '../../test/support/certificate.ts';
 import { KubeAdmin } from '../control-plane/kube-admin.ts';
 import { RunningPod } from './running-pod.ts';
@@ -129,6 +130,7 @@ class Kubelet {
       const url = new URL(request.url ?? '/', 'https://kubelet');
       const running = this.#find(url);
       const isWebSocket = request.headers.upgrade?.toLowerCase() === 'websocket';
+      if (isWebSocket && running !== undefined && url.pathname.startsWith('/portForward/')) return forwardPort(request, socket, head);
       if (!isWebSocket || running === undefined || !url.pathname.startsWith('/exec/')) {
         socket.end('HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n');
         return;

@@ -30,12 +30,33 @@ export const TRIED_BY_TESTS: Readonly<Record<string, string>> = {
   'docs/outside-a-cluster.md': 'test/outside-a-cluster.test.ts',
 };
 
+/** What hcloud-fip-controller would be in a cluster that has it. */
+const OTHER_CONTROLLER = `kubectl create namespace fip-controller
+kubectl -n fip-controller create deployment hcloud-fip-controller --image example --replicas 3`;
+
 export const SCENES: readonly Scene[] = [
   {
     topology: 'routed',
-    documents: ['README.md', 'docs/troubleshooting.md', 'docs/security.md', 'docs/upgrade-and-removal.md'],
+    documents: [
+      'README.md',
+      'docs/command-line.md',
+      'docs/troubleshooting.md',
+      'docs/security.md',
+      'docs/metrics.md',
+      'docs/events.md',
+      'docs/moving.md',
+      'docs/upgrade-and-removal.md',
+    ],
+    before: async (document, { run }) => {
+      if (document === 'docs/moving.md') await run(OTHER_CONTROLLER);
+    },
     after: async (document, { settled }) => {
       if (document !== 'docs/upgrade-and-removal.md') await settled();
     },
+  },
+  {
+    topology: 'l2',
+    documents: ['docs/l2.md'],
+    after: async (_, { settled }) => await settled(),
   },
 ];

@@ -225,6 +225,8 @@ function tools(folder: string): string {
     const program = toolPath(tool);
     if (program !== null) symlinkSync(program, join(path, tool));
   }
+  symlinkSync(process.execPath, join(path, 'node'));
+  symlinkSync(join(FOLDER, 'dist', 'leasehold.mjs'), join(path, 'leasehold'));
   return path;
 }
 
