@@ -7,7 +7,7 @@
 import { ApplicationFollower } from './application/follower.ts';
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { concealingProvider, concealingStore } from './concealment.ts';
+import { concealingFindings, concealingProvider, concealingStore } from './concealment.ts';
 import type { Conceal } from './concealment.ts';
 import { kindOf } from './config/settings.ts';
 import type { ApplicationSettings, Settings } from './config/settings.ts';
@@ -238,7 +238,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
       world.checks?.({ provider, look: () => loop.contender.link, isFenced: link.segment?.isFenced ?? false }) ?? [],
       clock,
       ending.signal,
-      onFindings,
+      (findings) => onFindings(concealingFindings(findings, conceal)),
     ),
   ]).catch((error: unknown) => world.onDefect(asError(error)));
   loop.start();

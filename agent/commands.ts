@@ -10,6 +10,8 @@ import { release } from 'node:os';
 import { createProvider } from './assemble.ts';
 import type { Network } from './assemble.ts';
 import { preflight } from './checks.ts';
+import { concealingFindings } from './concealment.ts';
+import type { Conceal } from './concealment.ts';
 import { withDeadline } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { clusterStatus } from './command-line/cluster-status.ts';
@@ -55,7 +57,12 @@ export interface CommandWorld {
   readonly signal: AbortSignal;
   /** Reads the settings of an agent. Throws SettingsError. */
   readonly loadSettings: () => Settings;
-  readonly openNetwork: (settings: Settings) => { readonly network: Network; readonly credentials: Credentials };
+  readonly openNetwork: (settings: Settings) => {
+    readonly network: Network;
+    readonly credentials: Credentials;
+    /** Takes every secret that this process has out of a text. */
+    readonly conceal: Conceal;
+  };
   readonly openLink: (settings: Settings) => Link;
 }
 
@@ -102,7 +109,7 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
     else terminal.complain(`leasehold: ${error.message}\n`);
     return EXIT.settings;
   }
-  const { network, credentials } = world.openNetwork(settings);
+  const { network, credentials, conceal } = world.openNetwork(settings);
   try {
     const checks = preflight(settings, {
       clock,
@@ -116,7 +123,7 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
     const misspelt = unknownSettings(surroundings.env).map((name) =>
       warn('settings', `${name} is no setting of Leasehold`, 'is it misspelt?'),
     );
-    const findings = [...misspelt, ...(await runChecks(checks, clock, signal))];
+    const findings = concealingFindings([...misspelt, ...(await runChecks(checks, clock, signal))], conceal);
     terminal.write(
       output === 'json' ? json({ version, node: settings.nodeName, findings }) : findingsText(findings, look(terminal, surroundings)),
     );

@@ -19,13 +19,22 @@ export function concealingProvider(provider: Provider, conceal: Conceal): Provid
       const readiness = await provider.prepare(signal);
       return { ...readiness, reason: conceal(readiness.reason) };
     },
-    check: async (signal) => (await provider.check(signal)).map((finding) => concealFinding(finding, conceal)),
+    check: (signal) => provider.check(signal),
     owner: async (address, signal) => concealOwner(await provider.owner(address, signal), conceal),
     claim: async (address, terms) => {
       const outcome = await provider.claim(address, terms);
       return outcome.is === 'failed' ? { ...outcome, message: conceal(outcome.message) } : outcome;
     },
   };
+}
+
+/** The same findings, with secrets taken out of what they say. */
+export function concealingFindings(findings: readonly Finding[], conceal: Conceal): Finding[] {
+  return findings.map((finding) => ({
+    ...finding,
+    message: conceal(finding.message),
+    advice: finding.advice === null ? null : conceal(finding.advice),
+  }));
 }
 
 /** The same store, with secrets taken out of what is said of its troubles. */
@@ -36,11 +45,6 @@ export function concealingStore(store: LeaseStore, conceal: Conceal): LeaseStore
     read: async (timeoutMs, signal) => without(await store.read(timeoutMs, signal)),
     write: async (command, signal) => without(await store.write(command, signal)),
   };
-}
-
-function concealFinding(finding: Finding, conceal: Conceal): Finding {
-  const { message, advice } = finding;
-  return { ...finding, message: conceal(message), advice: advice === null ? null : conceal(advice) };
 }
 
 function concealOwner(owner: Owner, conceal: Conceal): Owner {

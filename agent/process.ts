@@ -121,7 +121,12 @@ async function runOther(wanted: Exclude<Wanted, { is: 'run' }>, { openLink }: Pa
     loadSettings,
     openNetwork: (settings) => {
       const credentials = openCredentials(settings, clock);
-      return { network: openNetwork(settings, credentials, clock, outbound, () => undefined), credentials: credentials.kube };
+      const secrets = secretsOf(settings, credentials);
+      return {
+        network: openNetwork(settings, credentials, clock, outbound, () => undefined),
+        credentials: credentials.kube,
+        conceal: (text) => blotOut(text, secrets()),
+      };
     },
     // What it has to say in passing is in the findings, too.
     openLink: (settings) => openLink(settings, clock, () => undefined),
@@ -137,12 +142,7 @@ function runAgent({ openLink, processNames }: Parts): void {
   for (const name of OWN_VARIABLES) Reflect.deleteProperty(process.env, name);
   const clock = systemClock(boottimeMs);
   const credentials = openCredentials(settings, clock);
-  const probeKeys = keysInProbes(settings);
-  const secrets = (): readonly string[] => [
-    ...(settings.provider.name === 'l2' ? [] : settings.provider.token.everHeld),
-    ...[credentials.kube, credentials.kubeAside].flatMap((each) => each.secrets),
-    ...probeKeys,
-  ];
+  const secrets = secretsOf(settings, credentials);
   const log = createLog({
     ...settings.log,
     fd: process.stdout.fd,
@@ -277,6 +277,16 @@ function loadSettings(): Settings {
     readFile: (path) => readFileSync(path, 'utf8'),
     serviceAccountFolder: SERVICE_ACCOUNT_FOLDER,
   });
+}
+
+/** Gives every secret that this process has, each time it is asked, because they change. */
+function secretsOf(settings: Settings, credentials: OpenCredentials): () => readonly string[] {
+  const probeKeys = keysInProbes(settings);
+  return () => [
+    ...(settings.provider.name === 'l2' ? [] : settings.provider.token.everHeld),
+    ...[credentials.kube, credentials.kubeAside].flatMap((each) => each.secrets),
+    ...probeKeys,
+  ];
 }
 
 /** What may be a credential in what the probes ask for: a value that nobody would write by hand. */

@@ -17,6 +17,7 @@ import { exitWith } from './exit.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const FILES_AT_A_TIME = 2;
+const OWN_NETWORK = new URL('../test/support/own-network.ts', import.meta.url).href;
 
 async function main(args: readonly string[]): Promise<number> {
   if (!isInside()) {
@@ -37,7 +38,7 @@ async function runTests(files: string[]): Promise<number> {
   // What the tests have begun is gone with the namespaces.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(128 + constants.signals[signal]));
   const counts = { passed: 0, failed: 0, skipped: 0 };
-  const events = run({ files, concurrency: FILES_AT_A_TIME, cwd: ROOT });
+  const events = run({ files, concurrency: FILES_AT_A_TIME, cwd: ROOT, execArgv: ['--import', OWN_NETWORK] });
   events.on('test:pass', ({ details, skip }) => {
     // A group that is skipped as a whole is never opened, so nobody knows how many tests are in it: it counts as one.
     const isSkipped = skip !== undefined && skip !== false;

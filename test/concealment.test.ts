@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { concealingProvider, concealingStore } from '../agent/concealment.ts';
+import { concealingFindings, concealingProvider, concealingStore } from '../agent/concealment.ts';
 import type { ClaimOutcome, Owner, ReadOutcome } from '../agent/contender/input.ts';
 import type { Provider } from '../agent/ports.ts';
 
@@ -13,7 +13,7 @@ function provider(owner: Owner, claimed: ClaimOutcome): Provider {
     {
       kind: 'routed',
       prepare: () => Promise.resolve({ is: 'not-ready', isPassing: true, reason: 'it said hidden' }),
-      check: () => Promise.resolve([{ name: 'token', level: 'fail', message: 'hidden is refused', advice: 'replace hidden' }]),
+      check: () => Promise.resolve([]),
       owner: () => Promise.resolve(owner),
       claim: () => Promise.resolve(claimed),
     },
@@ -22,10 +22,16 @@ function provider(owner: Owner, claimed: ClaimOutcome): Provider {
 }
 
 describe('what others say', () => {
+  test('loses its secrets where it was checked', () => {
+    const finding = { name: 'token', level: 'fail', message: 'hidden is refused', advice: 'replace hidden' } as const;
+    const [concealed, ok] = concealingFindings([finding, { ...finding, advice: null }], conceal);
+    assert.deepEqual(concealed, { name: 'token', level: 'fail', message: '… is refused', advice: 'replace …' });
+    assert.equal(ok?.advice, null);
+  });
+
   test('loses its secrets where a provider is asked', async () => {
     const failing = provider({ is: 'unknown', message: 'hidden!' }, { is: 'failed', definitive: true, message: 'not hidden' });
     assert.deepEqual(await failing.prepare(never), { is: 'not-ready', isPassing: true, reason: 'it said …' });
-    assert.deepEqual(await failing.check(never), [{ name: 'token', level: 'fail', message: '… is refused', advice: 'replace …' }]);
     assert.deepEqual(await failing.owner('203.0.113.10', never), { is: 'unknown', message: '…!' });
     assert.deepEqual(await failing.claim('203.0.113.10', terms), { is: 'failed', definitive: true, message: 'not …' });
     assert.deepEqual(await provider({ is: 'other', name: 'hidden' }, { is: 'confirmed' }).owner('203.0.113.10', never), {
