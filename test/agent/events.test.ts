@@ -44,7 +44,7 @@ describe('the Events of an agent', needsNamespaces(), () => {
   test('tell the story of a term on the Lease and on the pod', async () => {
     const agent = world.start(bundle, POD);
     await untilRole('serving');
-    await eventually('it has told of the first half', () => told('Pod').length === 2);
+    await eventually('it has told of the first half', () => told('Pod').some((text) => text.startsWith('Normal Serving')));
     agent.signal('SIGTERM');
     await untilRole('leaving');
     world.hcloud.move(IP, OTHER_SERVER);
@@ -55,7 +55,11 @@ describe('the Events of an agent', needsNamespaces(), () => {
       'Normal SteppedDown: node-a steps down: asked to end by SIGTERM',
     ];
     assert.deepEqual(told('Lease'), story);
-    assert.deepEqual(told('Pod'), story);
+    // On a busy machine it may also have been told that the agent stood still for a moment.
+    assert.deepEqual(
+      told('Pod').filter((text) => !text.startsWith('Warning Stalled')),
+      story,
+    );
     const [first] = world.kube.events.all;
     assert.equal(first?.regarding['uid'], world.kube.lease()?.metadata.uid);
     assert.equal(first?.related?.['name'], POD.POD_NAME);
