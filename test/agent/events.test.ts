@@ -16,6 +16,7 @@ import { buildAgent } from '../../scripts/build.ts';
 import { AgentWorld, IP, OTHER_SERVER, TOKEN } from '../support/agent-world.ts';
 import { eventually } from '../support/eventually.ts';
 import { cannotRender } from '../support/manifests.ts';
+import { enterOwnNetwork } from '../support/inside-namespace.ts';
 import { needsNamespaces } from '../support/namespace-test.ts';
 
 const POD = { POD_NAME: 'leasehold-x7k2p', POD_NAMESPACE: 'default', POD_UID: '5f0c0a4e-0000-4000-8000-0000000000aa' };
@@ -32,6 +33,7 @@ const isForEvents = ({ path }: { path: string }): boolean => path.startsWith(eve
 
 describe('the Events of an agent', needsNamespaces(), () => {
   before(async () => {
+    enterOwnNetwork();
     folder = mkdtempSync(join(tmpdir(), 'leasehold-'));
     bundle = await buildAgent(join(folder, 'dist'));
   });
@@ -44,7 +46,7 @@ describe('the Events of an agent', needsNamespaces(), () => {
   test('tell the story of a term on the Lease and on the pod', async () => {
     const agent = world.start(bundle, POD);
     await untilRole('serving');
-    await eventually('it has told of the first half', () => told('Pod').length === 2);
+    await eventually('it has told of the first half', () => told('Pod').some((text) => text.startsWith('Normal Serving')));
     agent.signal('SIGTERM');
     await untilRole('leaving');
     world.hcloud.move(IP, OTHER_SERVER);
@@ -55,7 +57,11 @@ describe('the Events of an agent', needsNamespaces(), () => {
       'Normal SteppedDown: node-a steps down: asked to end by SIGTERM',
     ];
     assert.deepEqual(told('Lease'), story);
-    assert.deepEqual(told('Pod'), story);
+    // On a busy machine it may also have been told that the agent stood still for a moment.
+    assert.deepEqual(
+      told('Pod').filter((text) => !text.startsWith('Warning Stalled')),
+      story,
+    );
     const [first] = world.kube.events.all;
     assert.equal(first?.regarding['uid'], world.kube.lease()?.metadata.uid);
     assert.equal(first?.related?.['name'], POD.POD_NAME);

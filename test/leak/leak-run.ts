@@ -84,9 +84,14 @@ export class LeakRun {
     return path;
   }
 
-  /** Starts one of the program's commands. `env` changes its settings; undefined unsets one. */
-  start(name: string, args: readonly string[], env: Env): { readonly child: ChildProcess; readonly ended: Promise<number | string> } {
-    const [program = '', ...before] = entryPoint(this.#bundle);
+  /** Starts one of the program's commands. `env` changes its settings; undefined unsets one. `through` is a program that starts it. */
+  start(
+    name: string,
+    args: readonly string[],
+    env: Env,
+    through: readonly string[] = [],
+  ): { readonly child: ChildProcess; readonly ended: Promise<number | string> } {
+    const [program = '', ...before] = [...through, ...entryPoint(this.#bundle)];
     const settings: Env = {
       PATH: process.env['PATH'],
       NODE_NAME: 'node-a',

@@ -16,6 +16,7 @@ import { buildAgent } from '../../scripts/build.ts';
 import { selfSigned } from '../support/certificate.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Exchange, Fault } from '../support/http-stand-in.ts';
+import { enterOwnNetwork } from '../support/inside-namespace.ts';
 import { needsNamespaces } from '../support/namespace-test.ts';
 import { IP, OTHER_SERVER } from '../support/agent-world.ts';
 import { echoAtTheCut, echoOf, LeakRun } from './leak-run.ts';
@@ -75,6 +76,13 @@ function usual(of: LeakRun): Record<string, string> {
     PROBES: `${of.probed.url}/healthz?key=${secretOf(of, 'the key of a probe')}#interval=50ms&fall=1&expect=200`,
   };
 }
+
+/** Starts a program that sees a folder in the place of a service account's, which other tests use, too. */
+const seeing = (account: string): string[] => {
+  const script =
+    'mkdir -p /run/secrets && mount -t tmpfs tmpfs /run/secrets && mkdir -p "$1" && mount --bind "$0" "$1" && shift && exec "$@"';
+  return ['unshare', '--mount', 'sh', '-c', script, account, SERVICE_ACCOUNT_FOLDER];
+};
 
 /** Odd values wherever a header is read. */
 const oddHeaders = (exchange: Exchange): Record<string, string> => {
@@ -163,6 +171,7 @@ async function liveAmongEchoes(of: LeakRun, env: Record<string, string>): Promis
 
 describe('no secret comes out', needsNamespaces(), () => {
   before(async () => {
+    enterOwnNetwork();
     folder = mkdtempSync(join(tmpdir(), 'leasehold-leak-'));
     bundle = await buildAgent(join(folder, 'dist'));
   });
@@ -269,20 +278,17 @@ describe('no secret comes out', needsNamespaces(), () => {
     test('a service account, and another token after it was rotated', async () => {
       const leak = await open({ 'the rotated token': serviceAccountToken() });
       const { kube } = leak.world;
-      mkdirSync(SERVICE_ACCOUNT_FOLDER, { recursive: true });
-      writeFileSync(join(SERVICE_ACCOUNT_FOLDER, 'ca.crt'), kube.ca);
-      writeFileSync(join(SERVICE_ACCOUNT_FOLDER, 'token'), secretOf(leak, 'the Kubernetes token'));
+      const account = join(leak.world.folder, 'account');
+      mkdirSync(account);
+      writeFileSync(join(account, 'ca.crt'), kube.ca);
+      writeFileSync(join(account, 'token'), secretOf(leak, 'the Kubernetes token'));
       const { hostname, port } = new URL(kube.http.url);
-      const { child, ended } = leak.start('run', [], {
-        ...usual(leak),
-        KUBECONFIG: undefined,
-        KUBERNETES_SERVICE_HOST: hostname,
-        KUBERNETES_SERVICE_PORT: port,
-      });
+      const settings = { ...usual(leak), KUBECONFIG: undefined, KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port };
+      const { child, ended } = leak.start('run', [], settings, seeing(account));
       await leak.untilRole('serving');
       kube.tokens.set(secretOf(leak, 'the rotated token'), { may: () => true });
       kube.tokens.delete(secretOf(leak, 'the Kubernetes token'));
-      writeFileSync(join(SERVICE_ACCOUNT_FOLDER, 'token'), secretOf(leak, 'the rotated token'));
+      writeFileSync(join(account, 'token'), secretOf(leak, 'the rotated token'));
       const before = kube.lease()?.spec.renewTime;
       await eventually('it has renewed with the new one', () => kube.lease()?.spec.renewTime !== before);
       // Somebody says back the old one, which may still be good elsewhere.
@@ -294,7 +300,6 @@ describe('no secret comes out', needsNamespaces(), () => {
       await leak.ask();
       child.kill('SIGKILL');
       await ended;
-      rmSync(SERVICE_ACCOUNT_FOLDER, { recursive: true });
       assertClean(leak);
     });
   });
