@@ -10,7 +10,7 @@ import { release } from 'node:os';
 import { createProvider } from './assemble.ts';
 import type { Network } from './assemble.ts';
 import { preflight } from './checks.ts';
-import { concealingFindings } from './concealment.ts';
+import { concealingData, concealingFindings } from './concealment.ts';
 import type { Conceal } from './concealment.ts';
 import { withDeadline } from './clock.ts';
 import type { Clock } from './clock.ts';
@@ -37,6 +37,7 @@ import { linkFindings, unusableLinkFinding } from './link/checks.ts';
 import { LinkUnusable } from './link/kernel-link.ts';
 import type { Outbound } from './outbound.ts';
 import type { Link } from './ports.ts';
+import { blotOut } from './secret.ts';
 
 export interface Terminal {
   readonly write: (text: string) => void;
@@ -165,8 +166,9 @@ async function runStatus(wanted: Wanted & { is: 'status' }, world: CommandWorld)
   const kube = new KubeTransport(credentials, clock, outbound);
   const lease = findLease(wanted, surroundings);
   const local = findLocalPort(surroundings);
-  const gather = async (): Promise<ClusterStatus> =>
-    await clusterStatus({
+  const conceal = (text: string): string => blotOut(text, credentials.secrets);
+  const gather = async (): Promise<ClusterStatus> => {
+    const status = await clusterStatus({
       http: kube,
       lease,
       signal,
@@ -180,6 +182,8 @@ async function runStatus(wanted: Wanted & { is: 'status' }, world: CommandWorld)
           signal,
         }),
     });
+    return concealingData(status, conceal);
+  };
   const show = (status: ClusterStatus): string => {
     if (wanted.output === 'json')
       return json(

@@ -28,6 +28,14 @@ export function concealingProvider(provider: Provider, conceal: Conceal): Provid
   };
 }
 
+/** The same data, with secrets taken out of every text in it, however deep. */
+export function concealingData<Data>(data: Data, conceal: Conceal): Data {
+  if (typeof data === 'string') return conceal(data) as Data;
+  if (Array.isArray(data)) return data.map((each: unknown) => concealingData(each, conceal)) as Data;
+  if (typeof data !== 'object' || data === null) return data;
+  return Object.fromEntries(Object.entries(data).map(([name, value]) => [name, concealingData<unknown>(value, conceal)])) as Data;
+}
+
 /** The same findings, with secrets taken out of what they say. */
 export function concealingFindings(findings: readonly Finding[], conceal: Conceal): Finding[] {
   return findings.map((finding) => ({

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { concealingFindings, concealingProvider, concealingStore } from '../agent/concealment.ts';
+import { concealingData, concealingFindings, concealingProvider, concealingStore } from '../agent/concealment.ts';
 import type { ClaimOutcome, Owner, ReadOutcome } from '../agent/contender/input.ts';
 import type { Provider } from '../agent/ports.ts';
 
@@ -22,6 +22,11 @@ function provider(owner: Owner, claimed: ClaimOutcome): Provider {
 }
 
 describe('what others say', () => {
+  test('loses its secrets wherever they are in what is shown', () => {
+    const shown = { nodes: [{ name: 'a', why: 'hidden', since: 3, role: null }], missing: 'not hidden' };
+    assert.deepEqual(concealingData(shown, conceal), { nodes: [{ name: 'a', why: '…', since: 3, role: null }], missing: 'not …' });
+  });
+
   test('loses its secrets where it was checked', () => {
     const finding = { name: 'token', level: 'fail', message: 'hidden is refused', advice: 'replace hidden' } as const;
     const [concealed, ok] = concealingFindings([finding, { ...finding, advice: null }], conceal);

@@ -16,7 +16,6 @@ import { buildAgent } from '../../scripts/build.ts';
 import { AgentWorld, IP, OTHER_SERVER, TOKEN } from '../support/agent-world.ts';
 import { eventually } from '../support/eventually.ts';
 import { cannotRender } from '../support/manifests.ts';
-import { enterOwnNetwork } from '../support/inside-namespace.ts';
 import { needsNamespaces } from '../support/namespace-test.ts';
 
 const POD = { POD_NAME: 'leasehold-x7k2p', POD_NAMESPACE: 'default', POD_UID: '5f0c0a4e-0000-4000-8000-0000000000aa' };
@@ -33,7 +32,6 @@ const isForEvents = ({ path }: { path: string }): boolean => path.startsWith(eve
 
 describe('the Events of an agent', needsNamespaces(), () => {
   before(async () => {
-    enterOwnNetwork();
     folder = mkdtempSync(join(tmpdir(), 'leasehold-'));
     bundle = await buildAgent(join(folder, 'dist'));
   });

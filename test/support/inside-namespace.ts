@@ -11,8 +11,8 @@ const setns = libc.func('int setns(int, int)') as (fd: number, kind: number) => 
 const unshare = libc.func('int unshare(int)') as (kinds: number) => number;
 
 /**
- * Moves this test file, and what it starts from now on, into a network namespace of its own: agents of two files would otherwise
- * know of each other and wait. Nothing is changed where tests do not run in namespaces anyway.
+ * Moves this process, and what it starts from now on, into a network namespace of its own. Nothing is changed where tests do not
+ * run in namespaces anyway.
  */
 export function enterOwnNetwork(): void {
   if (!isInside()) return;
