@@ -71,15 +71,20 @@ class Kubelet {
     for (const pod of pods) {
       const uid = pod.metadata.uid ?? '';
       const running = this.#pods.get(uid);
-      if (pod.metadata.deletionTimestamp !== undefined) await this.#end(pod, running);
-      else if (running === undefined) await this.#start(pod, uid);
-      else await this.#tell(pod, running);
+      // What one pod lacks is no reason to neglect the others.
+      await this.#care(pod, uid, running).catch((error: unknown) => this.#complain(String(error)));
     }
     for (const [uid, running] of this.#pods) {
       if (pods.some(({ metadata }) => metadata.uid === uid)) continue;
       running.kill();
       this.#pods.delete(uid);
     }
+  }
+
+  async #care(pod: Pod, uid: string, running: RunningPod | undefined): Promise<void> {
+    if (pod.metadata.deletionTimestamp !== undefined) await this.#end(pod, running);
+    else if (running === undefined) await this.#start(pod, uid);
+    else await this.#tell(pod, running);
   }
 
   async #start(pod: Pod, uid: string): Promise<void> {

@@ -64,6 +64,8 @@ export class RunningPod {
   static async start(pod: Pod, admin: KubeAdmin, options: KubeletOptions): Promise<RunningPod> {
     const [container] = pod.spec.containers;
     if (container === undefined) throw new Error(`${pod.metadata.name} has no container`);
+    const { entryPoint } = options;
+    if (container.name !== AGENT) return new RunningPod(pod, { enter: [], env: {}, entryPoint, probe: null });
     const folder = join(options.folder, pod.metadata.uid ?? '');
     const mounts = await prepareMounts(pod, container, admin, options, folder);
     const capabilities = (container.securityContext?.capabilities?.add ?? []).map((each) => `+${each.toLowerCase()}`);
@@ -73,7 +75,7 @@ export class RunningPod {
       ...['sh', 'setpriv', '--no-new-privs', `--bounding-set=${['-all', ...capabilities].join()}`, '--inh-caps=-all'],
     ];
     const env = { PATH: process.env['PATH'] ?? '', ...options.env, ...(await environmentOf(pod, container, admin, options)) };
-    return new RunningPod(pod, { enter, env, entryPoint: options.entryPoint, probe: probeUrl(container, options.ip) });
+    return new RunningPod(pod, { enter, env, entryPoint, probe: probeUrl(container, options.ip) });
   }
 
   /** Asks it to end, and kills it when it has not by then. */

@@ -2,6 +2,7 @@
  * Which document is read in which surroundings, and what must be so before and after it.
  */
 import type { Topology } from '../lab/network.ts';
+import { FLOATING_IP } from '../lab/stage.ts';
 import type { Cluster } from './cluster.ts';
 
 /** What a scene may see and do. */
@@ -57,6 +58,9 @@ export const SCENES: readonly Scene[] = [
   {
     topology: 'l2',
     documents: ['docs/l2.md'],
+    before: async (_, { run }) => {
+      await run(`sed -i 's|^ADDRESSES=.*|ADDRESSES=${FLOATING_IP}|' manifests/overlays/l2/settings.env`);
+    },
     after: async (_, { settled }) => await settled(),
   },
 ];

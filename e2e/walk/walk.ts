@@ -10,7 +10,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { stringAt } from '../../agent/json.ts';
+import { integerAt, stringAt } from '../../agent/json.ts';
 import { nodeOfIdentity } from '../../agent/contender/lease.ts';
 import { readOptions } from '../../scripts/arguments.ts';
 import { buildAgent } from '../../scripts/build.ts';
@@ -19,7 +19,9 @@ import { findNamespaces, isInside, runInside } from '../../test/support/namespac
 import { toolPath } from '../../test/support/tools.ts';
 import { findAssets } from '../control-plane/assets.ts';
 import type { Assets } from '../control-plane/assets.ts';
+import { findOutages, totalOutageMs } from '../lab/outage.ts';
 import { until } from '../lab/stage.ts';
+import { monotonicMs } from '../../test/support/monotonic.ts';
 import { Cluster } from './cluster.ts';
 import { commandBlocks } from './documents.ts';
 import type { CommandBlock } from './documents.ts';
@@ -32,6 +34,8 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const FOLDER = '/run/leasehold-walk';
 const BLOCK_MS = 150_000;
 const SETTLE_MS = 60_000;
+/** How long it takes at the most until it is known that an attempt got no answer. */
+const ATTEMPT_KNOWN_MS = 600;
 /** What the stand-in for the provider accepts. */
 const TOKEN = 'hcloud-token';
 const AGENTS_SAY = 'kubectl -n leasehold logs -l app.kubernetes.io/name=leasehold --tail 5 --prefix';
@@ -104,7 +108,8 @@ async function play(scene: Scene, cluster: Cluster, stage: Stage, tally: Tally):
     if (!isWanted) continue;
     say();
     say(document);
-    await scene.before?.(document, surroundings(cluster, stage));
+    const startedAtMs = monotonicMs();
+    await scene.before?.(document, surroundings(cluster, stage, startedAtMs));
     for (const block of commandBlocks(readFileSync(join(ROOT, document), 'utf8'))) {
       const place = `${document}:${block.line}`;
       if (block.triedBy.is === 'another') {
@@ -113,7 +118,9 @@ async function play(scene: Scene, cluster: Cluster, stage: Stage, tally: Tally):
       } else if (block.triedBy.is === 'nobody') tally.untried.push(`Tried by nobody: ${place}: ${block.triedBy.why}`);
       else await tryBlock(block, place, cluster, stage, tally);
     }
-    await scene.after?.(document, surroundings(cluster, stage));
+    await scene
+      .after?.(document, surroundings(cluster, stage, startedAtMs))
+      .catch((error: unknown) => fail(tally, document, String(error)));
   }
 }
 
@@ -170,7 +177,7 @@ async function run(script: string, cluster: Cluster, { checkout, tools: path }: 
   return { code, output };
 }
 
-function surroundings(cluster: Cluster, stage: Stage): Surroundings {
+function surroundings(cluster: Cluster, stage: Stage, startedAtMs: number): Surroundings {
   return {
     cluster,
     holder: async () => await holder(cluster),
@@ -188,7 +195,10 @@ function surroundings(cluster: Cluster, stage: Stage): Surroundings {
         },
         SETTLE_MS,
       );
-      say(`  (${(await holder(cluster)) ?? 'nobody'} holds the Lease, and clients are answered by it)`);
+      const servedAtMs = cluster.attempts.find(({ by }) => by !== null)?.atMs ?? startedAtMs;
+      const outageMs = totalOutageMs(findOutages(cluster.attempts, Math.max(startedAtMs, servedAtMs), monotonicMs() - ATTEMPT_KNOWN_MS));
+      say(`  (${(await holder(cluster)) ?? 'nobody'} holds the Lease, in term ${await term(cluster)}, and answers clients,`);
+      say(`  who were without an answer for ${(outageMs / 1_000).toFixed(2)} s while this page was read)`);
     },
     say: (text) => say(`  (${text})`),
   };
@@ -198,6 +208,11 @@ async function holder(cluster: Cluster): Promise<string | null> {
   const { body } = await cluster.plane.admin.request('GET', LEASE);
   const identity = stringAt(body, 'spec', 'holderIdentity') ?? '';
   return identity === '' ? null : nodeOfIdentity(identity);
+}
+
+async function term(cluster: Cluster): Promise<number> {
+  const { body } = await cluster.plane.admin.request('GET', LEASE);
+  return integerAt(body, 'spec', 'leaseTransitions') ?? 0;
 }
 
 async function podsOf(cluster: Cluster): Promise<readonly Pod[]> {
