@@ -7,12 +7,13 @@
 import type { Clock } from './clock.ts';
 import { controlCheck } from './control/check.ts';
 import { kindOf } from './config/settings.ts';
-import type { Settings } from './config/settings.ts';
+import type { ApplicationSettings, Settings } from './config/settings.ts';
 import { isAnotherPrograms, nodeOfIdentity } from './contender/lease.ts';
 import { requestTimeoutMs } from './contender/settings.ts';
 import { ok } from './finding.ts';
 import type { Check, Finding } from './finding.ts';
 import { kubeChecks } from './kube/checks.ts';
+import type { FollowedApplication } from './kube/checks.ts';
 import type { KubeHttp } from './kube/transport.ts';
 import type { Provider } from './ports.ts';
 import { probeChecks } from './probe/checks.ts';
@@ -34,13 +35,14 @@ export interface CheckWorld {
 }
 
 export function preflight(settings: Settings, world: CheckWorld): Check[] {
-  const { lease, addresses, probes, listen, controlSocket } = settings;
+  const { lease, addresses, application, probes, listen, controlSocket } = settings;
   const { clock, kube, apiServer, resolve, ask, provider, link } = world;
   return [
     { name: 'settings', run: () => Promise.resolve([settingsFinding(settings), timingsFinding(settings)]) },
     ...kubeChecks({
       http: kube,
       lease,
+      application: application === null ? null : followed(application),
       addresses: addresses.map(({ text }) => text),
       apiServer,
       resolve,
@@ -55,6 +57,10 @@ export function preflight(settings: Settings, world: CheckWorld): Check[] {
     listenCheck(listen),
     controlCheck(controlSocket),
   ];
+}
+
+function followed({ name: { namespace, by }, eviction }: ApplicationSettings): FollowedApplication {
+  return { namespace, byService: 'service' in by, evictsIn: eviction?.own.namespace ?? null };
 }
 
 function settingsFinding({ nodeName, provider, addresses }: Settings): Finding {

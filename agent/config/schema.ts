@@ -136,7 +136,7 @@ export const SCHEMA = {
     defaultDoc: 'found by itself',
     doc:
       "This server's number, where neither the metadata service nor the Node's `spec.providerID` tells it. (The Node is asked only where the agent may " +
-      'read it, which the manifests do not allow.)',
+      'read it, which the component `node-reading` of the manifests allows.)',
   }),
   PROBES: setting({
     format: probeList,

@@ -18,6 +18,8 @@ import type { KubeHttp } from './transport.ts';
 export interface KubeChecksOptions {
   readonly http: KubeHttp;
   readonly lease: LeaseName;
+  /** What the agent follows; null where it follows nothing. */
+  readonly application: FollowedApplication | null;
   /** The addresses that the agent keeps. */
   readonly addresses: readonly string[];
   /** Where the API server is. Throws where the credentials cannot be read. */
@@ -34,13 +36,24 @@ export interface KubeChecksOptions {
 
 const TIMEOUT_MS = 5_000;
 const REVIEWS = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
+const APPLICATION_RIGHTS = 'rights: application';
 const SETTING = 'KUBECONFIG, or KUBERNETES_SERVICE_HOST and _PORT';
+
+/** An application that the agent follows, and what that takes. */
+export interface FollowedApplication {
+  readonly namespace: string;
+  /** Whether it is named by its Service. */
+  readonly byService: boolean;
+  /** The namespace of the agent's own pod, where it may have that evicted; null where it may not. */
+  readonly evictsIn: string | null;
+}
 
 /** One thing that the agent does with the API. */
 interface Right {
   readonly verb: string;
   readonly group: string;
   readonly resource: string;
+  readonly subresource?: string;
   /** Null: not limited to a name. */
   readonly name: string | null;
 }
@@ -50,6 +63,7 @@ export function kubeChecks(options: KubeChecksOptions): Check[] {
     { name: 'kubernetes', run: async (signal) => [await checkVersion(options, signal)] },
     { name: 'way to the API', run: async () => await checkWay(options) },
     { name: 'rights', run: async (signal) => await checkRights(options, signal) },
+    { name: APPLICATION_RIGHTS, run: async (signal) => await checkApplicationRights(options, signal) },
     { name: 'lease', run: async (signal) => [await checkLease(options, signal)] },
   ];
 }
@@ -141,18 +155,64 @@ async function checkRights({ http, lease }: KubeChecksOptions, signal: AbortSign
   }
 }
 
+/** What only an agent that follows an application needs. */
+async function checkApplicationRights({ http, application }: KubeChecksOptions, signal: AbortSignal): Promise<Finding[]> {
+  if (application === null) return [];
+  const { namespace, byService, evictsIn } = application;
+  const resources = ['pods', ...(byService ? ['services'] : [])];
+  const seen = resources.flatMap((resource) => ['list', 'watch'].map((verb) => ({ group: '', resource, verb, name: null })));
+  const pods = { group: '', resource: 'pods', name: null };
+  const replaced: readonly Right[] = [
+    { ...pods, verb: 'list' },
+    { ...pods, subresource: 'eviction', verb: 'create' },
+  ];
+  const groups = [{ namespace, rights: seen }, ...(evictsIn === null ? [] : [{ namespace: evictsIn, rights: replaced }])];
+  const findings: Finding[] = [];
+  try {
+    for (const { namespace: where, rights } of groups) {
+      const missing: Right[] = [];
+      for (const right of rights) if (!(await isAllowed(http, where, right, signal))) missing.push(right);
+      const place = `in the namespace ${where}`;
+      findings.push(
+        missing.length === 0
+          ? ok(APPLICATION_RIGHTS, `it may ${rightsText(rights)} ${place}`)
+          : fail(
+              APPLICATION_RIGHTS,
+              `it may not ${rightsText(missing)} ${place}`,
+              'apply the Roles of manifests/overlays/beside-application',
+            ),
+      );
+    }
+    return findings;
+  } catch (error) {
+    return [warn(APPLICATION_RIGHTS, `the API server cannot be asked: ${asError(error).message}`, 'see what is said of kubernetes')];
+  }
+}
+
 /** `get, patch leases/leasehold; create leases`. */
 function rightsText(rights: readonly Right[]): string {
   const verbs = new Map<string, string[]>();
-  for (const { verb, resource, name } of rights) {
-    const what = name === null ? resource : `${resource}/${name}`;
+  for (const { verb, resource, subresource, name } of rights) {
+    const what = [resource, name, subresource].filter((each) => each != null).join('/');
     verbs.set(what, [...(verbs.get(what) ?? []), verb]);
   }
   return [...verbs].map(([what, some]) => `${some.join(', ')} ${what}`).join('; ');
 }
 
-async function isAllowed(http: KubeHttp, namespace: string, { verb, group, resource, name }: Right, signal: AbortSignal): Promise<boolean> {
-  const resourceAttributes = { namespace, verb, group, resource, ...(name === null ? {} : { name }) };
+async function isAllowed(
+  http: KubeHttp,
+  namespace: string,
+  { verb, group, resource, subresource, name }: Right,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const resourceAttributes = {
+    namespace,
+    verb,
+    group,
+    resource,
+    ...(subresource === undefined ? {} : { subresource }),
+    ...(name === null ? {} : { name }),
+  };
   const review = { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectAccessReview', spec: { resourceAttributes } };
   const { status, body } = await http.request({
     method: 'POST',

@@ -73,6 +73,7 @@ export class StatusServer {
     this.#server = http.createServer((request, response) => this.#answer(request, response));
     this.#server.requestTimeout = REQUEST_TIMEOUT_MS;
     this.#server.maxConnections = 64;
+    this.#server.on('listening', () => (this.#problem = null));
     this.#server.on('error', (error: NodeJS.ErrnoException) => this.#onError(error));
     this.#listen();
   }
@@ -91,7 +92,7 @@ export class StatusServer {
   }
 
   #listen(): void {
-    this.#server.listen({ host: this.#options.host, port: this.#options.port }, () => (this.#problem = null));
+    this.#server.listen({ host: this.#options.host, port: this.#options.port });
   }
 
   #onError(error: NodeJS.ErrnoException): void {

@@ -15,6 +15,7 @@ import type { ClusterStatus } from '../../agent/command-line/cluster-status.ts';
 import { isAnotherPrograms, nodeOfIdentity } from '../../agent/contender/lease.ts';
 import { runChecks } from '../../agent/finding.ts';
 import { kubeChecks } from '../../agent/kube/checks.ts';
+import type { FollowedApplication } from '../../agent/kube/checks.ts';
 import type { ApiAccess } from '../../agent/kube/credentials.ts';
 import { getFromPod } from '../../agent/kube/port-forward.ts';
 import { KubeTransport } from '../../agent/kube/transport.ts';
@@ -163,11 +164,12 @@ describe('through a real API server', { skip: assets.is === 'unavailable' ? asse
   });
 
   test('the rights that our Role gives are found to be there, and no others', async () => {
-    const levels = async (name: string, token = plane.token): Promise<string[]> => {
+    const levels = async (name: string, token = plane.token, application: FollowedApplication | null = null): Promise<string[]> => {
       const http = transport(token);
       const checks = kubeChecks({
         http,
         lease: { namespace: NAMESPACE, name },
+        application,
         addresses: ['203.0.113.10'],
         apiServer: () => Promise.resolve(new URL(plane.url)),
         resolve: () => Promise.resolve([]),
@@ -181,6 +183,11 @@ describe('through a real API server', { skip: assets.is === 'unavailable' ? asse
       return findings.filter(({ name: each }) => each !== 'rights: events').map(({ name: each, level }) => `${each}: ${level}`);
     };
     assert.deepEqual(await levels('leasehold'), ['kubernetes: ok', 'way to the API: ok', 'rights: ok', 'lease: ok']);
+    const following = { namespace: 'default', byService: true, evictsIn: NAMESPACE };
+    const rights = 'rights: application';
+    const ordinary = ['kubernetes: ok', 'way to the API: ok', 'rights: ok'];
+    assert.deepEqual(await levels('leasehold', plane.token, following), [...ordinary, `${rights}: fail`, `${rights}: fail`, 'lease: ok']);
+    assert.deepEqual(await levels('leasehold', plane.adminToken, following), [...ordinary, `${rights}: ok`, `${rights}: ok`, 'lease: ok']);
     assert.deepEqual(await levels('another'), ['kubernetes: ok', 'way to the API: ok', 'rights: fail', 'lease: fail']);
     assert.deepEqual(await levels('leasehold', 'made-up'), ['kubernetes: fail', 'way to the API: ok', 'rights: warn', 'lease: fail']);
   });

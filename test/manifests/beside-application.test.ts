@@ -92,7 +92,7 @@ describe('manifests/overlays/beside-application', { skip: cannotRender() }, () =
       grants(render(OVERLAY))
         .filter((line) => !/leases|events/.test(line))
         .sort(),
-      ['default: get list watch pods', 'default: get list watch services', 'leasehold: create pods/eviction', 'leasehold: list pods'],
+      ['default: list watch pods', 'default: list watch services', 'leasehold: create pods/eviction', 'leasehold: list pods'],
     );
   });
 
@@ -111,7 +111,7 @@ describe('manifests/overlays/beside-application', { skip: cannotRender() }, () =
     assert.ok(mustStandBeside(agentOf(objects), applicationPod('shop', { 'app.kubernetes.io/name': 'web' })));
     assert.deepEqual(
       grants(objects).filter((line) => line.startsWith('shop')),
-      ['shop: get list watch pods', 'shop: get list watch services'],
+      ['shop: list watch pods', 'shop: list watch services'],
     );
     const binding = objects.find(({ kind, metadata }) => kind === 'RoleBinding' && metadata.name === 'leasehold-application');
     assert.deepEqual(binding?.['subjects'], [{ kind: 'ServiceAccount', name: 'leasehold', namespace: 'leasehold' }]);

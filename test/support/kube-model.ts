@@ -258,8 +258,20 @@ export class KubeModel {
     const body = parse(request.body);
     if (permissions === undefined) return failure(401, 'Unauthorized', 'Unauthorized');
     const spec = (body?.['spec'] ?? {}) as Json;
-    const { verb = '', resource = '', name = '', namespace = '' } = (spec['resourceAttributes'] ?? {}) as Readonly<Record<string, string>>;
-    return { status: 201, body: { ...body, status: { allowed: permissions.may(verb, resource, name, namespace) } } };
+    const {
+      verb = '',
+      resource = '',
+      subresource,
+      name = '',
+      namespace = '',
+    } = (spec['resourceAttributes'] ?? {}) as Readonly<Record<string, string>>;
+    return {
+      status: 201,
+      body: {
+        ...body,
+        status: { allowed: permissions.may(verb, subresource === undefined ? resource : `${resource}/${subresource}`, name, namespace) },
+      },
+    };
   }
 
   #node(name: string): Answer {
