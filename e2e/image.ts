@@ -98,7 +98,7 @@ async function build(checks: Checks, buildah: Buildah, folder: string, twice: bo
   });
   await checks.that('nothing can be started in it but Node and leasehold', () => {
     const started = pathsIn(files).filter((path) => isProgram(join(files, path)));
-    return started.sort().join(' ') === '/nodejs/bin/node /usr/local/bin/leasehold' || fail(started.join(' '));
+    return started.sort().join(' ') === '/leasehold/leasehold.mjs /nodejs/bin/node /usr/local/bin/leasehold' || fail(started.join(' '));
   });
   await checks.that('it brings its two files and nothing that the build needed', () => {
     const own = readdirSync(join(files, 'leasehold')).sort().join(' ');

@@ -31,7 +31,9 @@ export interface Verdict {
 /** One probe as people see it. */
 export interface ProbeStatus {
   readonly probe: string;
+  /** Null until it was asked often enough. */
   readonly healthy: boolean | null;
+  /** Why the last answer was bad; null where it was good or none has come. */
   readonly reason: string | null;
   /** Good answers in a row, and bad ones. */
   readonly goods: number;

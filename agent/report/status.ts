@@ -12,25 +12,10 @@ import type { AddressKind } from '../contender/settings.ts';
 import { isAlone, officeTerm, roleOf } from '../contender/state.ts';
 import type { AddressState, Claim, Contender, Hindrance } from '../contender/state.ts';
 import type { Finding } from '../finding.ts';
+import type { ProbeStatus } from '../probe/prober.ts';
 import type { TransitionEntry } from './journal.ts';
 import { problemOfAddress, problemsOf } from './problems.ts';
 import type { Problem } from './problems.ts';
-
-/** One probe as whoever asks it knows it. */
-export interface ProbeEntry {
-  readonly probe: string;
-  /** Null until it was asked often enough. */
-  readonly healthy: boolean | null;
-  /** Why the last answer was bad; null where it was good or none has come. */
-  readonly reason: string | null;
-  /** Good answers in a row, and bad ones. */
-  readonly goods: number;
-  readonly bads: number;
-  readonly rise: number;
-  readonly fall: number;
-  /** When the last answer came, or was given up; null before. */
-  readonly answeredAtMs: number | null;
-}
 
 /** What was checked, and when. */
 export interface Preflight {
@@ -49,7 +34,7 @@ export interface StatusSources {
   readonly owners: ReadonlyMap<string, { readonly owner: Owner; readonly atMs: number }>;
   /** Where the application is that the address is to stay beside; null where there is none. */
   readonly application: unknown;
-  readonly probes: readonly ProbeEntry[];
+  readonly probes: readonly ProbeStatus[];
   readonly readinessProblems: readonly string[];
   readonly transitions: readonly TransitionEntry[];
   /** What the checks at start have found; null while they run. */
@@ -115,7 +100,7 @@ export interface StatusAddress {
   readonly owner: (Owner & { readonly readAt: string }) | null;
 }
 
-export interface StatusProbe extends Omit<ProbeEntry, 'answeredAtMs'> {
+export interface StatusProbe extends Omit<ProbeStatus, 'answeredAtMs'> {
   readonly answered: string | null;
 }
 

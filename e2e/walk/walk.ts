@@ -7,7 +7,7 @@
  * the blocks. `--only TEXT` takes the documents whose name contains the text; `--verbose` shows what the commands print.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { integerAt, stringAt } from '../../agent/json.ts';
@@ -108,6 +108,7 @@ async function play(scene: Scene, cluster: Cluster, stage: Stage, tally: Tally):
     if (!isWanted) continue;
     say();
     say(document);
+    rmSync(`${stage.checkout}.cwd`, { force: true });
     const startedAtMs = monotonicMs();
     await scene.before?.(document, surroundings(cluster, stage, startedAtMs));
     for (const block of commandBlocks(readFileSync(join(ROOT, document), 'utf8'))) {
@@ -157,6 +158,7 @@ async function filledIn(script: string, cluster: Cluster): Promise<string> {
   return text.replaceAll(/\bNODE\b/g, node ?? cluster.nodes[0] ?? '').replaceAll(/\bPOD\b/g, pod?.metadata.name ?? 'none');
 }
 
+/** Runs a script where the one before it has left off, as in one terminal. */
 async function run(script: string, cluster: Cluster, { checkout, tools: path }: Stage): Promise<{ code: number; output: string }> {
   const env = {
     PATH: `${path}:${process.env['PATH'] ?? ''}`,
@@ -165,7 +167,14 @@ async function run(script: string, cluster: Cluster, { checkout, tools: path }: 
     TERM: 'dumb',
     TMPDIR: '/run',
   };
-  const child = spawn('bash', ['-eo', 'pipefail', '-c', script], { cwd: checkout, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const left = `${checkout}.cwd`;
+  const inPlace = `if [ -e ${left} ]; then cd "$(cat ${left})"; fi\n${script}\npwd > ${left}`;
+  const child = spawn('bash', ['-eo', 'pipefail', '-c', inPlace], {
+    cwd: checkout,
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (output += text));
   const timer = setTimeout(() => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
-import type { Role } from '../../agent/contender/command.ts';
+import { ROLES } from '../../agent/contender/command.ts';
 import { spanText } from '../../agent/report/page-script.ts';
 import { PAGE_POLICY, pageOf, viewOf } from '../../agent/report/page.ts';
 import type { StatusDocument } from '../../agent/report/status.ts';
@@ -9,17 +9,6 @@ import { ADDRESS, Driver } from '../contender/driver.ts';
 import { statusOf } from '../support/status-example.ts';
 
 const HOSTILE = `</style></script><img src=x onerror="alert(1)">'&amp;\u202e`;
-const ROLES: readonly Role[] = [
-  'starting',
-  'standby',
-  'acquiring',
-  'claiming',
-  'serving',
-  'holding-over',
-  'stepping-down',
-  'leaving',
-  'stopped',
-];
 
 const serving = (): StatusDocument =>
   statusOf(new Driver().serve(), {

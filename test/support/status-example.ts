@@ -2,12 +2,13 @@
  * Status documents as an agent would write them: of a contender driven by hand.
  */
 import { statusDocument } from '../../agent/report/status.ts';
-import type { ProbeEntry, StatusDocument, StatusSources } from '../../agent/report/status.ts';
+import type { ProbeStatus } from '../../agent/probe/prober.ts';
+import type { StatusDocument, StatusSources } from '../../agent/report/status.ts';
 import type { Driver } from '../contender/driver.ts';
 
 const WALL_MS = Date.UTC(2026, 10, 21, 8);
 
-export const PROBE: ProbeEntry = {
+export const PROBE: ProbeStatus = {
   probe: 'http://127.0.0.1/',
   healthy: true,
   reason: null,
