@@ -7,7 +7,7 @@
 import { ApplicationFollower } from './application/follower.ts';
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { concealingFindings, concealingProvider, concealingStore } from './concealment.ts';
+import { concealingData, concealingFindings, concealingProvider, concealingStore } from './concealment.ts';
 import type { Conceal } from './concealment.ts';
 import { kindOf } from './config/settings.ts';
 import type { ApplicationSettings, Settings } from './config/settings.ts';
@@ -162,13 +162,15 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   const ask = (question: ProbeQuestion | ApplicationQuestion): Ask =>
     question.kind === 'application' ? question.ask : network.ask(question);
   const onVerdict = (verdict: Verdict): void => {
-    const { healthy, reason } = verdict;
+    const { healthy } = verdict;
+    // What an application's watch was told may be among it.
+    const reason = conceal(verdict.reason);
     const isNews = loop.contender.verdict?.healthy !== healthy;
     logger[!isNews ? 'debug' : healthy ? 'info' : 'warn'](
       { event: 'verdict', healthy },
       healthy ? `healthy: ${reason}` : `unhealthy: ${reason}`,
     );
-    loop.post({ type: 'verdict', ...verdict });
+    loop.post({ type: 'verdict', healthy, reason });
   };
   const prober = new Prober<ProbeQuestion | ApplicationQuestion>(probes, ask, clock, onVerdict, (answer) => metrics.probes.note(answer));
   const readinessProblems = (): readonly string[] => reachability.problems(loop.contender);
@@ -202,8 +204,8 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
         nowMs: clock.nowMs(),
         wallMs: clock.wallMs(),
         owners: reachability.owners,
-        probes: prober.status,
-        application: following?.follower.status ?? null,
+        probes: concealingData(prober.status, conceal),
+        application: concealingData(following?.follower.status ?? null, conceal),
         readinessProblems: readinessProblems(),
         transitions: journal.transitions,
         preflight,
@@ -290,7 +292,7 @@ function followApplication(
   const { name, eviction } = application;
   const follower = new ApplicationFollower(
     { name, node: nodeName, eviction },
-    { http: network.kube, clock, random, holder, onNews, tell: (level, event, message) => logger[level]({ event }, message) },
+    { http: network.kubeAside, clock, random, holder, onNews, tell: (level, event, message) => logger[level]({ event }, message) },
   );
   return {
     follower,

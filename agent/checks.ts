@@ -53,7 +53,7 @@ export function preflight(settings: Settings, world: CheckWorld): Check[] {
     }),
     { name: 'provider', run: (signal) => provider.check(signal) },
     { name: 'interface', run: () => Promise.resolve(link()) },
-    ...probeChecks(probes, ask, clock),
+    ...(probes.length === 0 && application !== null ? [] : probeChecks(probes, ask, clock)),
     listenCheck(listen),
     controlCheck(controlSocket),
   ];

@@ -1,7 +1,8 @@
 /**
  * Runs every command but `run`, and returns its exit code.
  *
- * Guarantees: none of them changes anything on this node or elsewhere, but for `step-down`, which asks the agent that runs. What
+ * Guarantees: none of them leaves anything changed on this node or elsewhere, but for `step-down`, which asks the agent that runs.
+ * (`check` takes the port for a moment, and tries in one transaction that leaves nothing whether the kernel can keep a fence.) What
  * they touch of the process, its terminal and its environment is passed in.
  */
 import { lookup } from 'node:dns/promises';

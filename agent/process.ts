@@ -189,8 +189,8 @@ function runAgent({ openLink, processNames }: Parts): void {
     checks: ({ provider, look, isFenced }) =>
       preflight(settings, {
         clock,
-        kube: network.kube,
-        apiServer: async () => (await credentials.kube.access()).server,
+        kube: network.kubeAside,
+        apiServer: async () => (await credentials.kubeAside.access()).server,
         resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
         ask: network.ask,
         provider,
@@ -208,6 +208,7 @@ function runAgent({ openLink, processNames }: Parts): void {
   agent = started;
   const control = new ControlServer({
     path: settings.controlSocket,
+    unique: String(process.pid),
     clock,
     onRequest: (request, tell, signal) => stepDown(request, started, clock, tell, signal),
     onProblem: (message) => logger.warn({ event: 'control-socket' }, message),
@@ -232,6 +233,17 @@ function openCredentials(settings: Settings, clock: Clock): OpenCredentials {
   return { kube: new Credentials(settings.kubernetes, clock), kubeAside: new Credentials(settings.kubernetes, clock) };
 }
 
+/** Where LISTEN says, and on loopback, too: by that port-forward and the commands on this node find the agent. */
+function listenPlaces({ host, port }: Settings['listen']): Settings['listen'][] {
+  const isReached = /^127\.|^::1$|^0\.0\.0\.0$|^::$/.test(host);
+  return isReached
+    ? [{ host, port }]
+    : [
+        { host, port },
+        { host: '127.0.0.1', port },
+      ];
+}
+
 function openNetwork(
   settings: Settings,
   credentials: OpenCredentials,
@@ -246,14 +258,19 @@ function openNetwork(
     kubeAside,
     provider: createProviderHttp(clock, outbound),
     ask: (question) => askFor(question, outbound),
-    serve: (answers) =>
-      new StatusServer({
-        ...settings.listen,
-        names: [settings.nodeName, hostname()],
-        clock,
-        answers,
-        onProblem: onListenProblem,
-      }),
+    serve: (answers) => {
+      const servers = listenPlaces(settings.listen).map(
+        (place) => new StatusServer({ ...place, names: [settings.nodeName, hostname()], clock, answers, onProblem: onListenProblem }),
+      );
+      return {
+        changed: () => {
+          for (const server of servers) server.changed();
+        },
+        close: () => {
+          for (const server of servers) server.close();
+        },
+      };
+    },
     close: () => {
       kube.close();
       kubeAside.close();

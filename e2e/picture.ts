@@ -79,7 +79,7 @@ async function record(stage: NamespaceStage): Promise<Parameters<typeof timeline
   const tries = stage.attempts
     .map(({ atMs, by }) => ({ atMs: atMs - startedAtMs, by }))
     .filter(({ atMs }) => atMs >= 0 && atMs <= lengthMs);
-  return { title: 'A node dies: the failover IP moves to another one', nodes: stage.nodes, lengthMs, acts, sights, tries };
+  return { title: 'A node is cut off: the failover IP moves to another node', nodes: stage.nodes, lengthMs, acts, sights, tries };
 }
 
 function seen(stage: Stage): Omit<Sight, 'atMs'> {

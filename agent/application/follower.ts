@@ -73,6 +73,7 @@ export class ApplicationFollower {
     this.#evictor = options.eviction === null ? null : newEvictor(options.eviction.delayMs);
     this.#watch = new ApplicationWatch(world.http, options.name, world.clock, world.random, {
       onSight: (sight) => this.#onSight(sight),
+      onDropped: (what) => this.#problems.delete(what),
       onState: (what, { stands, problem, isRefused }) => {
         if (stands) this.#problems.delete(what);
         else this.#problems.set(what, problem);

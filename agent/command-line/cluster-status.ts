@@ -137,11 +137,15 @@ function leaseStatus({ namespace, name }: LeaseName, record: LeaseRecord): Lease
 async function readLocalNode({ lease, readLocal }: StatusWorld): Promise<NodeStatus | null> {
   try {
     const status = parseJson(await readLocal());
-    const isOurs = stringAt(status, 'lease', 'namespace') === lease.namespace && stringAt(status, 'lease', 'name') === lease.name;
-    return isOurs ? nodeStatus(status, null, 'loopback') : null;
+    return isAbout(status, lease) ? nodeStatus(status, null, 'loopback') : null;
   } catch {
     return null;
   }
+}
+
+/** Whether a status is of an agent for this Lease, and not of one of another installation. */
+function isAbout(status: unknown, lease: StatusWorld['lease']): boolean {
+  return stringAt(status, 'lease', 'namespace') === lease.namespace && stringAt(status, 'lease', 'name') === lease.name;
 }
 
 async function readPods(world: StatusWorld): Promise<{ readonly nodes: readonly NodeStatus[]; readonly missing: readonly string[] }> {
@@ -164,11 +168,12 @@ async function readPods(world: StatusWorld): Promise<{ readonly nodes: readonly 
 
 const FORBIDDEN = 'its pod may not be connected to';
 
-async function readPod({ name, node, phase, port }: AgentPod, { readPod: read }: StatusWorld): Promise<NodeStatus> {
+async function readPod({ name, node, phase, port }: AgentPod, { lease, readPod: read }: StatusWorld): Promise<NodeStatus> {
   if (phase !== 'Running') return unseen(node, name, `its pod is ${phase}`);
   try {
     const status = parseJson(await read(name, port ?? DEFAULT_PORT));
     if (stringAt(status, 'identity') === undefined) return unseen(node, name, 'what answers there is no agent');
+    if (!isAbout(status, lease)) return unseen(node, name, 'an agent for another Lease answers there');
     return nodeStatus(status, name, 'port-forward');
   } catch (thrown) {
     const error = asError(thrown);

@@ -144,7 +144,7 @@ export const SCHEMA = {
     defaultDoc: 'none',
     doc:
       'What must answer for this node to be healthy: `http(s)://…` and `tcp://host:port`. Settings of one probe go into its fragment: ' +
-      '`http://127.0.0.1:10254/healthz#interval=2s&fall=2`, with `interval`, `timeout`, `rise`, `fall`, and for HTTP `expect=200` or `200-299`, ' +
+      '`http://127.0.0.1:10254/healthz#interval=2s&fall=2`, with `interval`, `timeout`, `rise`, `fall`, and for HTTP `expect=` (200-399 by default; `200`, `200-299`, or several joined by `+`), ' +
       '`host=`, `ca=/path`, `verify=true|false` (TLS is verified except on loopback).',
   }),
   PROBE_INTERVAL: setting({ format: duration, default: '1s', doc: 'How often a probe asks.' }),
@@ -174,7 +174,7 @@ export const SCHEMA = {
     default: 'false',
     doc:
       'Whether an agent that the application has left behind has its own pod evicted, so that a new one is placed beside the application. For a ' +
-      'Deployment with podAffinity, and with rights that only `manifests/overlays/beside-application` grants.',
+      'Deployment with podAffinity, and with the rights that `manifests/overlays/beside-application` or the chart grants.',
   }),
   APPLICATION_ABSENCE_MAX: setting({
     format: durationFrom('1s'),

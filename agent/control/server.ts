@@ -15,6 +15,8 @@ import type { ControlReply, ControlRequest } from './protocol.ts';
 
 export interface ControlServerOptions {
   readonly path: string;
+  /** What no other process that runs now has in its name, such as a process id. */
+  readonly unique: string;
   readonly clock: Clock;
   /** Does what is asked, tells how it goes, and returns how it ended. Stops at the signal: nobody listens any more. */
   readonly onRequest: (
@@ -38,6 +40,8 @@ export class ControlServer {
   readonly #options: ControlServerOptions;
   readonly #connections = new Set<net.Socket>();
   #server: net.Server | null = null;
+  /** Of the socket that is there under its name. */
+  #inode: number | null = null;
   #retry: Timer | null = null;
   #problem: string | null = null;
   #isClosed = false;
@@ -50,9 +54,16 @@ export class ControlServer {
   close(): void {
     this.#isClosed = true;
     this.#retry?.cancel();
-    if (this.#server !== null) removeIfThere(this.#options.path);
+    this.#removeOwn();
     this.#server?.close();
     for (const connection of this.#connections) connection.destroy();
+  }
+
+  /** Another agent may have put a socket of its own there. */
+  #removeOwn(): void {
+    const { path } = this.#options;
+    const isOwn = this.#inode !== null && lstatSync(path, { throwIfNoEntry: false })?.ino === this.#inode;
+    if (isOwn) removeIfThere(path);
   }
 
   async #open(): Promise<void> {
@@ -61,7 +72,7 @@ export class ControlServer {
       const server = await this.#listen();
       if (!this.#isClosed) this.#server = server;
       else server.close();
-      if (this.#isClosed) removeIfThere(path);
+      if (this.#isClosed) this.#removeOwn();
       this.#problem = null;
     } catch (error) {
       if (this.#isClosed) return;
@@ -77,7 +88,7 @@ export class ControlServer {
     mkdirSync(dirname(path), { recursive: true, mode: FOLDER_MODE });
     await makeWayAt(path);
     // Under another name first, so that nobody finds it before it is closed to others.
-    const unfinished = `${path}.new`;
+    const unfinished = `${path}.${this.#options.unique}`;
     removeIfThere(unfinished);
     const server = net.createServer((socket) => void this.#serve(socket));
     server.maxConnections = CONNECTIONS_MAX;
@@ -87,6 +98,7 @@ export class ControlServer {
     });
     try {
       chmodSync(unfinished, SOCKET_MODE);
+      this.#inode = lstatSync(unfinished).ino;
       renameSync(unfinished, path);
     } catch (error) {
       server.close();
@@ -165,12 +177,15 @@ function removeIfThere(path: string): void {
 async function firstLine(socket: net.Socket): Promise<string | null> {
   let text = '';
   return await new Promise((resolve) => {
-    socket.setEncoding('utf8').on('data', (chunk: string) => {
+    const onData = (chunk: string): void => {
       text += chunk;
       const end = text.indexOf('\n');
-      if (end >= 0) resolve(text.slice(0, end));
-      else if (text.length > LINE_LENGTH_MAX) resolve(null);
-    });
+      if (end < 0 && text.length <= LINE_LENGTH_MAX) return;
+      // What else is sent is read, so that its end is noticed, and not kept.
+      socket.off('data', onData).resume();
+      resolve(end < 0 ? null : text.slice(0, end));
+    };
+    socket.setEncoding('utf8').on('data', onData);
     socket.on('close', () => resolve(null));
   });
 }

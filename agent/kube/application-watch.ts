@@ -24,6 +24,8 @@ export interface ApplicationEvents {
   readonly onSight: (sight: ApplicationSight) => void;
   /** Told for each of its watches, which `what` names. */
   readonly onState: (what: string, state: WatchState) => void;
+  /** Such a watch is no longer of interest. */
+  readonly onDropped: (what: string) => void;
 }
 
 /** How an application is called in sentences: `default/web` for a Service, `default/app=web` for labels. */
@@ -60,16 +62,17 @@ export class ApplicationWatch {
 
   async #followService(name: string, signal: AbortSignal): Promise<void> {
     const selection = this.#serviceSelection(name);
-    const running: Promise<void>[] = [];
+    let running: Promise<void> = Promise.resolve();
     const onAbort = (): void => this.#following.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     const onService = (service: unknown): void => {
       const selector = service === null ? null : selectorOf(service);
       if (selector === this.#selector && selector !== null) return;
+      if (this.#selector !== null) this.#events.onDropped(this.#podSelection(this.#selector).what);
       this.#selector = selector;
       this.#following.abort(new Error('another selector'));
       this.#following = new AbortController();
-      if (selector !== null) running.push(this.#followPods(selector, this.#following.signal));
+      if (selector !== null) running = Promise.all([running, this.#followPods(selector, this.#following.signal)]).then(() => undefined);
       else
         this.#events.onSight({
           is: 'unknown',
@@ -81,7 +84,7 @@ export class ApplicationWatch {
       onChange: (service, isGone) => onService(isGone ? null : service),
       onState: (state) => this.#events.onState(selection.what, state),
     }).run(signal);
-    await Promise.all(running);
+    await running;
   }
 
   /** Its pods by a fresh read. Throws an Error that says why there is none. */

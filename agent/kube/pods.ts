@@ -4,7 +4,7 @@
  * Guarantees: reads only; what is not allowed is an answer and not an error.
  */
 import { asError } from '../clock.ts';
-import { integerAt, listAt, messageAt, parseJson, stringAt } from '../json.ts';
+import { at, integerAt, listAt, messageAt, parseJson, stringAt } from '../json.ts';
 import type { KubeHttp } from './transport.ts';
 
 export interface AgentPod {
@@ -44,6 +44,14 @@ function podOf(json: unknown): AgentPod {
     name: stringAt(json, 'metadata', 'name') ?? '',
     node: stringAt(json, 'spec', 'nodeName') ?? '',
     phase: stringAt(json, 'status', 'phase') ?? 'Unknown',
-    port: integerAt(container, 'livenessProbe', 'httpGet', 'port') ?? null,
+    port: portOf(container),
   };
+}
+
+/** The port of the liveness probe, which may go by the name that the container gives it. */
+function portOf(container: unknown): number | null {
+  const probe = at(container, 'livenessProbe', 'httpGet', 'port');
+  if (typeof probe !== 'string') return integerAt(container, 'livenessProbe', 'httpGet', 'port') ?? null;
+  const named = (listAt(container, 'ports') ?? []).find((each) => stringAt(each, 'name') === probe);
+  return integerAt(named, 'containerPort') ?? null;
 }

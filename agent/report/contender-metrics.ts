@@ -76,7 +76,7 @@ export class ContenderMetrics {
     this.#clock = clock;
     this.#role = new Gauge({
       name: 'leasehold_role',
-      help: 'What the agent is doing: 1 for its present role, 0 for every other. The roles are those of the table in the README.',
+      help: 'What the agent is doing: 1 for its present role, 0 for every other. The roles are those of the table in docs/how-it-decides.md.',
       labelNames: ['role'] as const,
       registers,
     });

@@ -42,7 +42,7 @@ const ADVICE = {
     "Name another Lease in LEASE_NAME and in the Role, or end the program that uses this one. Leasehold never takes another program's Lease.",
   residence: 'Let only one agent for this Lease run on this node, and end the other one. This one goes on by itself then.',
   [API]:
-    "See whether this node reaches the API server, and whether the agent's Role still allows get, watch, update and patch on this Lease. The agent tries again by itself.",
+    "See whether this node reaches the API server, and whether the agent's Role still allows get, list, watch and patch on this Lease. The agent tries again by itself.",
 } as const;
 
 /** All of them, those that cost clients something first. */

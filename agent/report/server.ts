@@ -41,7 +41,9 @@ const WHY: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'this node does not have that address: set LISTEN to one that it has',
   EACCES: 'a port below 1024 needs a capability that the agent does not have: set LISTEN to a higher one',
 };
-const REQUEST_TIMEOUT_MS = 5_000;
+/** Who connects and says nothing must not keep the kubelet out for long. */
+const TIMEOUTS = { headersTimeout: 2_000, requestTimeout: 5_000, connectionsCheckingInterval: 500 } as const;
+const CONNECTIONS_MAX = 256;
 const PATHS = ['/', '/healthz', '/readyz', '/status', '/status/stream', '/metrics'];
 /** What the kubelet and Prometheus ask, by whatever name they know the node. */
 const BY_ANY_NAME = ['/healthz', '/readyz', '/metrics'];
@@ -70,9 +72,8 @@ export class StatusServer {
   constructor(options: ServerOptions) {
     this.#options = options;
     this.#streams = new Streams(options.clock, () => viewOf(options.answers.status()));
-    this.#server = http.createServer((request, response) => this.#answer(request, response));
-    this.#server.requestTimeout = REQUEST_TIMEOUT_MS;
-    this.#server.maxConnections = 64;
+    this.#server = http.createServer(TIMEOUTS, (request, response) => this.#answer(request, response));
+    this.#server.maxConnections = CONNECTIONS_MAX;
     this.#server.on('listening', () => (this.#problem = null));
     this.#server.on('error', (error: NodeJS.ErrnoException) => this.#onError(error));
     this.#listen();
@@ -101,6 +102,9 @@ export class StatusServer {
     const problem = `cannot listen on ${host}:${port}: ${WHY[error.code ?? ''] ?? error.message}`;
     if (problem !== this.#problem) onProblem(problem);
     this.#problem = problem;
+    // A connection that could not be accepted: others can be.
+    if (this.#server.listening) return;
+    this.#retry?.cancel();
     this.#retry = clock.setTimer(RETRY_MS, () => this.#listen());
   }
 

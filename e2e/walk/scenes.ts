@@ -33,7 +33,7 @@ export const TRIED_BY_TESTS: Readonly<Record<string, string>> = {
 
 /** What hcloud-fip-controller would be in a cluster that has it. */
 const OTHER_CONTROLLER = `kubectl create namespace fip-controller
-kubectl -n fip-controller create deployment hcloud-fip-controller --image example --replicas 3`;
+kubectl -n fip-controller create deployment fip-controller --image example --replicas 3`;
 
 export const SCENES: readonly Scene[] = [
   {

@@ -66,7 +66,7 @@ function startNode(name: string, server: number, env: Readonly<Record<string, st
     name: `leasehold-${name}`,
     labels: { 'app.kubernetes.io/name': 'leasehold' },
     node: name,
-    containers: [{ livenessProbe: { httpGet: { port } } }],
+    containers: [{ ports: [{ name: 'http', containerPort: port }], livenessProbe: { httpGet: { port: 'http' } } }],
   });
   const agent = world.start(memoryBundle, {
     NODE_NAME: name,

@@ -36,6 +36,7 @@ afterEach(() => {
 function start(options: Partial<ControlServerOptions> = {}): ControlServer {
   const server = new ControlServer({
     path,
+    unique: 'one',
     clock: REAL_CLOCK,
     onRequest: (request, tell) => {
       tell(`asked to ${request.command}`);

@@ -46,6 +46,7 @@ describe('the watch of an application', () => {
   function follow(by: ApplicationName['by']): ApplicationWatch {
     const watch = new ApplicationWatch(transport, { namespace: 'default', by }, REAL_CLOCK, () => 0, {
       onSight: (sight) => sights.push(sight),
+      onDropped: () => undefined,
       onState: (_what, { problem }) => problems.push(problem),
     });
     running = watch.run(ending.signal);

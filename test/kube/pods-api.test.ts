@@ -238,7 +238,11 @@ for (const [what, serve, skip] of [
             : sight.pods.map(({ name, node, isReady }) => `${name}@${node ?? '?'}${isReady ? '+' : ''}`);
         seen = words.sort().join(' ');
       };
-      const watch = new ApplicationWatch(http, { namespace: 'default', by }, REAL_CLOCK, () => 0, { onSight, onState: () => undefined });
+      const watch = new ApplicationWatch(http, { namespace: 'default', by }, REAL_CLOCK, () => 0, {
+        onSight,
+        onState: () => undefined,
+        onDropped: () => undefined,
+      });
       const running = watch.run(ending.signal);
       try {
         await run((text) => eventually(`"${text}" is seen, not "${seen}"`, () => seen === text));

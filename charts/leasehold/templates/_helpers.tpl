@@ -90,3 +90,33 @@ subjects:
     name: {{ include "leasehold.serviceAccount" .root }}
     namespace: {{ .root.Release.Namespace }}
 {{- end -}}
+
+{{/* Where agents belong; what values.yaml says of affinity is added to it, or takes the place of the same part of it. */}}
+{{- define "leasehold.affinity" -}}
+{{- if eq .Values.placement "control-plane-nodes" }}
+nodeAffinity:
+  requiredDuringSchedulingIgnoredDuringExecution:
+    nodeSelectorTerms:
+      # kubeadm gives the label no value, K3s gives it the value true.
+      - matchExpressions:
+          - key: node-role.kubernetes.io/control-plane
+            operator: Exists
+{{- else if eq (include "leasehold.kind" .) "Deployment" }}
+{{- if eq .Values.placement "beside-application" }}
+podAffinity:
+  requiredDuringSchedulingIgnoredDuringExecution:
+    - topologyKey: kubernetes.io/hostname
+      labelSelector:
+        matchLabels:
+          {{- toYaml .Values.application.matchLabels | nindent 10 }}
+      namespaces: [{{ .Values.application.namespace }}]
+{{- end }}
+# Never two on a node.
+podAntiAffinity:
+  requiredDuringSchedulingIgnoredDuringExecution:
+    - topologyKey: kubernetes.io/hostname
+      labelSelector:
+        matchLabels:
+          {{- include "leasehold.selector" . | nindent 10 }}
+{{- end }}
+{{- end }}
