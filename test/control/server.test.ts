@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { askAgent, ControlTrouble } from '../../agent/control/client.ts';
 import { controlCheck } from '../../agent/control/check.ts';
 import type { ControlRequest } from '../../agent/control/protocol.ts';
 import { parseReply, parseRequest } from '../../agent/control/protocol.ts';
-import { ControlServer } from '../../agent/control/server.ts';
+import { ControlServer, isSomebodyAt } from '../../agent/control/server.ts';
 import type { ControlServerOptions } from '../../agent/control/server.ts';
 import { eventually } from '../support/eventually.ts';
 import { ManualClock } from '../support/manual-clock.ts';
@@ -165,6 +165,16 @@ describe('the control socket', () => {
     start();
     await standing();
     assert.equal(await say('x'.repeat(10_000)), '');
+  });
+
+  test('is not removed at the end by an agent whose own one is gone', async () => {
+    const first = start();
+    await eventually('the first one listens', async () => await isSomebodyAt(path));
+    unlinkSync(path);
+    start({ unique: 'other' });
+    await eventually('the other one listens', async () => await isSomebodyAt(path));
+    first.close();
+    assert.equal(await isSomebodyAt(path), true);
   });
 });
 

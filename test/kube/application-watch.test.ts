@@ -20,6 +20,7 @@ describe('the watch of an application', () => {
   let transport: KubeTransport;
   let ending: AbortController;
   let running: Promise<void>;
+  let dropped: string[];
   let sights: ApplicationSight[];
   let problems: string[];
 
@@ -33,6 +34,7 @@ describe('the watch of an application', () => {
     writeFileSync(path, api.kubeconfig());
     transport = new KubeTransport(new Credentials({ kind: 'kubeconfig', path }, REAL_CLOCK), REAL_CLOCK, OUTBOUND);
     sights = [];
+    dropped = [];
     problems = [];
     ending = new AbortController();
   });
@@ -46,7 +48,7 @@ describe('the watch of an application', () => {
   function follow(by: ApplicationName['by']): ApplicationWatch {
     const watch = new ApplicationWatch(transport, { namespace: 'default', by }, REAL_CLOCK, () => 0, {
       onSight: (sight) => sights.push(sight),
-      onDropped: () => undefined,
+      onDropped: (what) => dropped.push(what),
       onState: (_what, { problem }) => problems.push(problem),
     });
     running = watch.run(ending.signal);
@@ -98,6 +100,10 @@ describe('the watch of an application', () => {
     api.objects.putPod({ name: 'blue', labels: { app: 'web', track: 'blue' }, node: 'node-c', isReady: true });
     api.objects.putPod({ name: 'green', labels: { app: 'web', track: 'green' }, node: 'node-c', isReady: true });
     await until('green@node-c+');
+    assert.deepEqual(
+      dropped.map((what) => what.includes('app=web,track=blue')),
+      [true],
+    );
   });
 
   test('a Service that is not there, or selects nothing, is said to be so', async () => {

@@ -159,4 +159,18 @@ describe('the port', () => {
       return answer !== null;
     });
   });
+
+  test('answers although others have connected and say nothing', { timeout: 20_000 }, async () => {
+    start();
+    assert.deepEqual(await get('/healthz'), [200, 'ok\n']);
+    const silent = Array.from({ length: 300 }, () => net.connect(port, '127.0.0.1').on('error', () => undefined));
+    await Promise.all(silent.map((socket) => new Promise((resolve) => socket.once('connect', resolve))));
+    const answers = async (): Promise<boolean> =>
+      await get('/healthz').then(
+        ([status]) => status === 200,
+        () => false,
+      );
+    await eventually('it answers again', answers, 10_000);
+    for (const socket of silent) socket.destroy();
+  });
 });
