@@ -191,6 +191,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
         isProviderReady: reachability.providerProblem === null,
         isReady: readinessProblems().length === 0,
         droppedLogLines: log.dropped(),
+        events: recorder.counts,
         usage: world.usage(),
       }),
     }),

@@ -62,7 +62,7 @@ export function stepDown(turn: Turn, life: SteppingDown): void {
     const message =
       life.stage === 'unbinding'
         ? 'not released: an address could not be seen unbound. Other nodes wait for the whole lease duration'
-        : 'not released: the Kubernetes API did not answer in time. Other nodes wait for the whole lease duration';
+        : 'not released: the Kubernetes API did not answer as it should, or not in time. Other nodes wait for the whole lease duration';
     turn.incident('release-failed', message);
     callOffRequest(turn);
     return finish(turn, life, 'release-failed', 'the Lease is left to run out', 'read');

@@ -14,7 +14,7 @@ import { ContenderMetrics } from './contender-metrics.ts';
 import type { Timings } from './contender-metrics.ts';
 import { ProbeMetrics } from './probe-metrics.ts';
 import { ProcessMetrics } from './process-metrics.ts';
-import type { ProcessFacts, ProcessUsage } from './process-metrics.ts';
+import type { EventCounts, ProcessFacts, ProcessUsage } from './process-metrics.ts';
 import { RequestMetrics } from './request-metrics.ts';
 
 /** What an agent is told once and shows in its metrics. */
@@ -38,6 +38,7 @@ export interface MetricSources {
   readonly isProviderReady: boolean;
   readonly isReady: boolean;
   readonly droppedLogLines: number;
+  readonly events: EventCounts;
   readonly usage: ProcessUsage;
 }
 

@@ -18,6 +18,13 @@ export interface ProcessUsage {
   readonly startedAtSeconds: number;
 }
 
+/** How many Events were told anew, told again, and not told, by why not. */
+export interface EventCounts {
+  readonly created: number;
+  readonly repeated: number;
+  readonly dropped: Readonly<Record<string, number>>;
+}
+
 /** What stays as it is for the life of a process. */
 export interface ProcessFacts {
   readonly version: string;
@@ -30,6 +37,8 @@ const LATENESS_BUCKETS_S = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
 export class ProcessMetrics {
   readonly #ready;
   readonly #dropped;
+  readonly #events;
+  readonly #droppedEvents;
   readonly #lateness;
   readonly #cpu;
   readonly #resident;
@@ -55,6 +64,18 @@ export class ProcessMetrics {
     this.#dropped = new Counter({
       name: 'leasehold_log_lines_dropped_total',
       help: 'Log lines that were dropped because nobody read standard output.',
+      registers,
+    });
+    this.#events = new Counter({
+      name: 'leasehold_events_written_total',
+      help: 'Kubernetes Events that were written: `created`, or `repeated` where one was counted on.',
+      labelNames: ['what'] as const,
+      registers,
+    });
+    this.#droppedEvents = new Counter({
+      name: 'leasehold_events_dropped_total',
+      help: 'Kubernetes Events that were not written, by why: too many (`budget`), the API away for too long (`waited`), `refused`.',
+      labelNames: ['why'] as const,
       registers,
     });
     this.#lateness = new Histogram({
@@ -89,14 +110,21 @@ export class ProcessMetrics {
   refresh({
     isReady,
     droppedLogLines,
+    events,
     usage,
   }: {
     readonly isReady: boolean;
     readonly droppedLogLines: number;
+    readonly events: EventCounts;
     readonly usage: ProcessUsage;
   }): void {
     this.#ready.set(isReady ? 1 : 0);
     setCounter(this.#dropped, droppedLogLines);
+    this.#events.reset();
+    this.#events.inc({ what: 'created' }, events.created);
+    this.#events.inc({ what: 'repeated' }, events.repeated);
+    this.#droppedEvents.reset();
+    for (const [why, count] of Object.entries(events.dropped)) this.#droppedEvents.inc({ why }, count);
     setCounter(this.#cpu, usage.cpuSeconds);
     this.#resident.set(usage.residentBytes);
     this.#heap.set(usage.heapUsedBytes);

@@ -44,6 +44,7 @@ beforeEach(() => {
     isProviderReady: false,
     isReady: false,
     droppedLogLines: 0,
+    events: { created: 3, repeated: 2, dropped: { budget: 1, waited: 0, refused: 0 } },
     usage: { cpuSeconds: 1.5, residentBytes: 80e6, heapUsedBytes: 9e6, openFileDescriptors: 21, startedAtSeconds: WALL_S },
   };
 });
@@ -313,6 +314,8 @@ describe('the metrics of requests and probes', () => {
     for (const name of ['leasehold_watch_up', 'leasehold_provider_ready', 'leasehold_ready']) assert.equal(shown.value(name, {}), 1);
     assert.equal(shown.value('leasehold_log_lines_dropped_total', {}), 7);
     assert.equal((await scrape()).value('leasehold_log_lines_dropped_total', {}), 7, 'and not twice as many the next time');
+    assert.equal(shown.value('leasehold_events_written_total', { what: 'repeated' }), 2);
+    assert.equal(shown.value('leasehold_events_dropped_total', { why: 'budget' }), 1);
     assert.equal(shown.value('process_cpu_seconds_total', {}), 1.5);
   });
 
