@@ -433,6 +433,10 @@ const PROCESS: readonly PanelSpec[] = [
   counted('Log lines dropped', 'Because nobody read standard output.', [
     { expr: `(increase(leasehold_log_lines_dropped_total[$__rate_interval]) ${CHOSEN}) ${NAMED}`, legend: '{{node}}' },
   ]),
+  counted('Kubernetes Events', 'Written, anew or counted on; and not written, by why.', [
+    { expr: `(increase(leasehold_events_written_total[$__rate_interval]) ${CHOSEN}) ${NAMED}`, legend: '{{node}}: {{what}}' },
+    { expr: `(increase(leasehold_events_dropped_total[$__rate_interval]) ${CHOSEN}) ${NAMED}`, legend: '{{node}}: dropped, {{why}}' },
+  ]),
   course(
     'Running since',
     'Hours since each process was started.',
