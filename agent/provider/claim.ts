@@ -11,16 +11,6 @@ import type { Clock } from '../clock.ts';
 import type { ClaimOutcome } from '../contender/input.ts';
 import type { ClaimTerms } from '../ports.ts';
 import { ClaimWithdrawn, ProviderError } from './error.ts';
-import type { ProviderErrorCode } from './error.ts';
-
-/** The first and the longest pause after each kind of error, in milliseconds; it doubles in between. */
-const PAUSES: { readonly [Code in ProviderErrorCode]?: readonly [firstMs: number, longestMs: number] } = {
-  busy: [250, 2_000],
-  'rate-limited': [1_000, 10_000],
-  unavailable: [500, 5_000],
-  // The next try begins with a read anyway, and that is what is wanted.
-  'unknown-outcome': [50, 1_000],
-};
 
 /**
  * Runs tries until one succeeds. A try throws ProviderError for what the provider says, ClaimWithdrawn when it may not
@@ -42,9 +32,10 @@ export async function claimWithRetries(
       signal: terms.signal,
       shouldRetry: ({ error }) => error instanceof ProviderError && !error.isDefinitive,
       onFailedAttempt: async ({ error }) => {
-        if (!(error instanceof ProviderError) || error.isDefinitive) return;
+        const pauseMs = error instanceof ProviderError ? error.pauseMs(failures) : null;
+        if (pauseMs === null) return;
         lastMessage = error.message;
-        await sleep(clock, pauseMs(error, failures), terms.signal);
+        await sleep(clock, pauseMs, terms.signal);
         failures += 1;
       },
     });
@@ -56,9 +47,4 @@ export async function claimWithRetries(
     if (error instanceof ProviderError) return { is: 'failed', definitive: error.isDefinitive, message: error.message };
     throw error;
   }
-}
-
-function pauseMs(error: ProviderError, failures: number): number {
-  const [firstMs, longestMs] = PAUSES[error.code] ?? [1_000, 10_000];
-  return Math.max(error.retryAfterMs ?? 0, Math.min(longestMs, firstMs * 2 ** Math.min(failures, 10)));
 }

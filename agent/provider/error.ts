@@ -5,15 +5,30 @@
  * sent in a header.
  */
 
-/**
- * `unauthorized`, `forbidden`, `not-found`, `invalid`: definitive, a person must act. `busy`: another action runs, try
- * again within the second. `rate-limited`: wait as the provider says. `unavailable`: try again with growing pauses.
- * `unknown-outcome`: the request may have been carried out; read before acting again.
- */
-export type ProviderErrorCode =
-  'unauthorized' | 'forbidden' | 'not-found' | 'invalid' | 'busy' | 'rate-limited' | 'unavailable' | 'unknown-outcome';
+/** What is done about an error. */
+type ErrorPolicy =
+  /** A person must act: trying again cannot help before. */
+  | { readonly is: 'definitive' }
+  /** It is tried again, after a pause that doubles from the first to the longest, or as long as the provider asks for. */
+  | { readonly is: 'passing'; readonly firstPauseMs: number; readonly longestPauseMs: number };
 
-const DEFINITIVE: readonly ProviderErrorCode[] = ['unauthorized', 'forbidden', 'not-found', 'invalid'];
+const POLICIES = {
+  /** The credential is not accepted. */
+  unauthorized: { is: 'definitive' },
+  /** The credential is accepted and may not do this. */
+  forbidden: { is: 'definitive' },
+  'not-found': { is: 'definitive' },
+  /** The provider cannot make sense of what was asked, or never does it. */
+  invalid: { is: 'definitive' },
+  /** Another action runs on the same thing, and ends soon. */
+  busy: { is: 'passing', firstPauseMs: 250, longestPauseMs: 2_000 },
+  'rate-limited': { is: 'passing', firstPauseMs: 1_000, longestPauseMs: 10_000 },
+  unavailable: { is: 'passing', firstPauseMs: 500, longestPauseMs: 5_000 },
+  /** It may have been carried out. The next try begins with a read anyway, and that is what is wanted. */
+  'unknown-outcome': { is: 'passing', firstPauseMs: 50, longestPauseMs: 1_000 },
+} as const satisfies Readonly<Record<string, ErrorPolicy>>;
+
+export type ProviderErrorCode = keyof typeof POLICIES;
 
 export class ProviderError extends Error {
   override readonly name = 'ProviderError';
@@ -32,7 +47,15 @@ export class ProviderError extends Error {
 
   /** Whether trying again cannot help before a person has acted. */
   get isDefinitive(): boolean {
-    return DEFINITIVE.includes(this.code);
+    return POLICIES[this.code].is === 'definitive';
+  }
+
+  /** How long to wait until the next try, in milliseconds, when so many have failed before; null where there is none. */
+  pauseMs(failures: number): number | null {
+    const policy: ErrorPolicy = POLICIES[this.code];
+    if (policy.is === 'definitive') return null;
+    const grownMs = policy.firstPauseMs * 2 ** Math.min(failures, 10);
+    return Math.max(this.retryAfterMs ?? 0, Math.min(policy.longestPauseMs, grownMs));
   }
 }
 
