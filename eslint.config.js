@@ -6,19 +6,19 @@ import tseslint from 'typescript-eslint';
 
 /**
  * The rooms of the house and what each may import from besides itself and the shared files beside the rooms (clock.ts,
- * ports.ts and the like). main.ts, process.ts, assemble.ts, checks.ts and commands.ts know every room. Types of a room may also be named where
+ * ports.ts and the like). main.ts, process.ts, assemble.ts, checks.ts, commands.ts and providers.ts know every room. Types of a room may also be named where
  * values may not.
  */
 const ROOMS = {
   contender: { values: [], types: [] },
   runtime: { values: ['contender'], types: ['contender'] },
-  config: { values: ['contender'], types: ['contender', 'kube', 'link', 'probe'] },
+  config: { values: ['contender', 'provider'], types: ['contender', 'kube', 'link', 'probe', 'provider'] },
   kube: { values: [], types: ['contender'] },
   provider: { values: [], types: ['contender'] },
   link: { values: [], types: ['contender'] },
   probe: { values: [], types: [] },
   application: { values: ['kube'], types: ['kube', 'probe'] },
-  report: { values: ['contender'], types: ['contender', 'probe'] },
+  report: { values: ['contender'], types: ['contender', 'kube', 'probe', 'provider'] },
   control: { values: ['contender'], types: ['contender'] },
   'command-line': { values: ['config', 'contender', 'control', 'kube'], types: ['config', 'contender', 'control', 'kube'] },
 };
@@ -36,7 +36,7 @@ const roomRules = names.map((room) => {
         allowTypeImports: types.includes(name),
         message: `agent/${room} may not import from agent/${name}: imports run downward only.`,
       })),
-    { regex: '^\\.\\./(main|process|assemble|checks|commands)\\.ts$', message: 'Nothing imports what puts everything together.' },
+    { regex: '^\\.\\./(main|process|assemble|checks|commands|providers)\\.ts$', message: 'Nothing imports what puts everything together.' },
     { regex: '/(test|e2e|scripts)/', message: 'The product does not import its tests or tools.' },
     ...(room === 'contender' ? [{ regex: '^(?!\\./)', message: 'The heart imports nothing from outside its folder.' }] : []),
   ];

@@ -9,7 +9,6 @@ import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { concealingData, concealingFindings, concealingProvider, concealingStore } from './concealment.ts';
 import type { Conceal } from './concealment.ts';
-import { kindOf } from './config/settings.ts';
 import type { ApplicationSettings, Settings } from './config/settings.ts';
 import { nodeOfIdentity, termOf } from './contender/lease.ts';
 import type { ContenderSettings } from './contender/settings.ts';
@@ -19,24 +18,22 @@ import type { Contender } from './contender/state.ts';
 import { applicationText } from './kube/application-watch.ts';
 import { KubeLeaseStore } from './kube/lease-store.ts';
 import { KubeLeaseWatch } from './kube/lease-watch.ts';
-import { readProviderId } from './kube/node.ts';
 import { observedKubeHttp } from './kube/observed-http.ts';
 import { keepChecking } from './finding.ts';
 import type { Check, Finding } from './finding.ts';
 import type { LinkView } from './contender/input.ts';
 import type { KubeHttp } from './kube/transport.ts';
+import type { Host } from './host.ts';
 import type { Link, Provider } from './ports.ts';
 import type { Ask, ProbeQuestion, ProbeSpec } from './probe/probe.ts';
 import { Prober } from './probe/prober.ts';
 import type { Verdict } from './probe/prober.ts';
 import type { ResidenceReport } from './residence.ts';
-import { HcloudApi } from './provider/hcloud-api.ts';
-import { HCLOUD_OPERATIONS, HcloudFloatingIp } from './provider/hcloud-floating-ip.ts';
-import { HcloudServerId } from './provider/hcloud-server-id.ts';
 import type { ProviderHttp } from './provider/http.ts';
-import { L2 } from './provider/l2.ts';
 import { observedProviderHttp } from './provider/observed-http.ts';
 import { keepPrepared } from './provider/preparation.ts';
+import { kindOf, profileOf } from './provider/profiles.ts';
+import { createProvider } from './providers.ts';
 import { EventChoice, leaseUidOf } from './report/events.ts';
 import { Journal } from './report/journal.ts';
 import type { Log } from './report/log.ts';
@@ -69,6 +66,7 @@ export interface AgentWorld {
   readonly identity: string;
   readonly version: string;
   readonly network: Network;
+  readonly host: Host;
   readonly link: Link;
   /** Finds out whether another agent for this Lease lives on this node, and tells each change until the signal is aborted. */
   readonly establishResidence: (signal: AbortSignal, onReport: (report: ResidenceReport) => void) => Promise<void>;
@@ -111,7 +109,7 @@ const LAST_EVENTS_MS = 1_000;
 
 /** Starts an agent. */
 export function startAgent(settings: Settings, world: AgentWorld): Agent {
-  const { clock, link, log, conceal } = world;
+  const { clock, host, link, log, conceal } = world;
   const { logger } = log;
   const ending = new AbortController();
   const reachability = new Reachability(clock);
@@ -123,7 +121,9 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     settings.addresses.map(({ text }) => text),
   );
   const recorder = createRecorder(settings, { ...world, network });
-  const provider = metrics.addresses.observing(reachability.noting(concealingProvider(createProvider(settings, network, clock), conceal)));
+  const provider = metrics.addresses.observing(
+    reachability.noting(concealingProvider(createProvider(settings, { clock, host, http: network.provider, kube: network.kube }), conceal)),
+  );
   const store = new KubeLeaseStore(network.kube, settings.lease, world.identity, clock, (problem) =>
     reachability.noteApi(problem === null ? null : conceal(problem)),
   );
@@ -339,7 +339,7 @@ function metricFacts({ provider, lease, nodeName, addresses, probes, application
     addresses: addresses.map(({ text }) => text),
     isRouted: kindOf(provider.name) === 'routed',
     provider: provider.name,
-    operations: provider.name === 'hcloud-floating-ip' ? HCLOUD_OPERATIONS : {},
+    operations: profileOf(provider.name).operations,
     probes: [...probes.map(({ name }) => name), ...(application === null ? [] : [probeNameOf(application)])],
   };
 }
@@ -352,30 +352,4 @@ function observed(network: Network, { requests }: Metrics, clock: Clock): Networ
     kubeAside: observedKubeHttp(network.kubeAside, clock, (exchange) => requests.kubernetes(exchange)),
     provider: observedProviderHttp(network.provider, clock, (exchange) => requests.provider(exchange)),
   };
-}
-
-/** The provider that the settings name. */
-export function createProvider(
-  { provider, addresses, nodeName }: Settings,
-  network: Pick<Network, 'kube' | 'provider'>,
-  clock: Clock,
-): Provider {
-  switch (provider.name) {
-    case 'l2':
-      return L2;
-    case 'hcloud-floating-ip': {
-      const serverId = new HcloudServerId(network.provider, {
-        configured: provider.serverId,
-        metadataEndpoint: provider.metadataEndpoint,
-        providerId: (signal) => readProviderId(network.kube, nodeName, signal),
-      });
-      const api = new HcloudApi(network.provider, provider.endpoint, provider.token, clock);
-      return new HcloudFloatingIp(
-        api,
-        serverId,
-        addresses.map(({ text }) => text),
-        clock,
-      );
-    }
-  }
 }

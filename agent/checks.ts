@@ -6,7 +6,6 @@
  */
 import type { Clock } from './clock.ts';
 import { controlCheck } from './control/check.ts';
-import { kindOf } from './config/settings.ts';
 import type { ApplicationSettings, Settings } from './config/settings.ts';
 import { isAnotherPrograms, nodeOfIdentity } from './contender/lease.ts';
 import { requestTimeoutMs } from './contender/settings.ts';
@@ -18,6 +17,7 @@ import type { KubeHttp } from './kube/transport.ts';
 import type { Provider } from './ports.ts';
 import { probeChecks } from './probe/checks.ts';
 import type { Ask, ProbeQuestion } from './probe/probe.ts';
+import { kindOf } from './provider/profiles.ts';
 import { listenCheck } from './report/listen-check.ts';
 
 /** What the checks see of the world. */

@@ -8,7 +8,6 @@
 import { lookup } from 'node:dns/promises';
 import http from 'node:http';
 import { release } from 'node:os';
-import { createProvider } from './assemble.ts';
 import type { Network } from './assemble.ts';
 import { preflight } from './checks.ts';
 import { concealingData, concealingFindings } from './concealment.ts';
@@ -27,10 +26,11 @@ import { painter } from './command-line/text.ts';
 import { watch } from './command-line/watch.ts';
 import { findControlSocket, findCredentials, findLease, findLocalPort } from './command-line/where.ts';
 import type { Surroundings } from './command-line/where.ts';
-import { checkUnfenced, kindOf, SettingsError, unknownSettings } from './config/settings.ts';
+import { checkUnfenced, SettingsError, unknownSettings } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
 import { fail, runChecks, warn } from './finding.ts';
 import type { Finding } from './finding.ts';
+import type { Host } from './host.ts';
 import { Credentials } from './kube/credentials.ts';
 import { getFromPod } from './kube/port-forward.ts';
 import { KubeTransport } from './kube/transport.ts';
@@ -38,6 +38,8 @@ import { linkFindings, unusableLinkFinding } from './link/checks.ts';
 import { LinkUnusable } from './link/kernel-link.ts';
 import type { Outbound } from './outbound.ts';
 import type { Link } from './ports.ts';
+import { kindOf } from './provider/profiles.ts';
+import { createProvider } from './providers.ts';
 import { blotOut } from './secret.ts';
 
 export interface Terminal {
@@ -54,6 +56,7 @@ export interface CommandWorld {
   readonly surroundings: Surroundings;
   readonly clock: Clock;
   readonly outbound: Outbound;
+  readonly host: Host;
   readonly version: string;
   /** Aborted when somebody wants the command to end. */
   readonly signal: AbortSignal;
@@ -99,7 +102,7 @@ export async function runCommand(wanted: Exclude<Wanted, { is: 'run' }>, world: 
 }
 
 async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorld): Promise<number> {
-  const { terminal, clock, signal, surroundings, version } = world;
+  const { terminal, clock, host, signal, surroundings, version } = world;
   let settings: Settings;
   try {
     settings = world.loadSettings();
@@ -119,7 +122,7 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
       apiServer: async () => (await credentials.access()).server,
       resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
       ask: network.ask,
-      provider: createProvider(settings, network, clock),
+      provider: createProvider(settings, { clock, host, http: network.provider, kube: network.kube }),
       link: () => lookAtLink(settings, world.openLink),
     });
     const misspelt = unknownSettings(surroundings.env).map((name) =>

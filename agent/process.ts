@@ -9,7 +9,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { constants, homedir, hostname, release } from 'node:os';
+import { constants, homedir, hostname, networkInterfaces, release } from 'node:os';
 import packageJson from '../package.json' with { type: 'json' };
 import { startAgent } from './assemble.ts';
 import type { Agent, Network } from './assemble.ts';
@@ -20,17 +20,12 @@ import { EXIT as COMMAND_EXIT } from './command-line/exit-codes.ts';
 import { parseCommandLine } from './command-line/parse.ts';
 import type { Wanted } from './command-line/parse.ts';
 import { runCommand } from './commands.ts';
-import {
-  checkUnfenced,
-  kindOf,
-  loadSettings as loadSettingsFrom,
-  OWN_VARIABLES,
-  SettingsError,
-  unknownSettings,
-} from './config/settings.ts';
+import { secretsIn } from './config/provider-settings.ts';
+import { checkUnfenced, loadSettings as loadSettingsFrom, OWN_VARIABLES, SettingsError, unknownSettings } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
 import { ControlServer } from './control/server.ts';
 import { stepDown } from './control/step-down.ts';
+import type { Host } from './host.ts';
 import { Credentials, SERVICE_ACCOUNT_FOLDER } from './kube/credentials.ts';
 import { KubeTransport } from './kube/transport.ts';
 import type { ProcessNames } from './link/abstract-socket.ts';
@@ -42,6 +37,7 @@ import type { Outbound } from './outbound.ts';
 import type { Link } from './ports.ts';
 import { askFor } from './probe/prober.ts';
 import { createProviderHttp } from './provider/http.ts';
+import { kindOf } from './provider/profiles.ts';
 import { createLog } from './report/log.ts';
 import { blotOut } from './secret.ts';
 import { establishResidence, residenceNames } from './residence.ts';
@@ -119,6 +115,7 @@ async function runOther(wanted: Exclude<Wanted, { is: 'run' }>, { openLink }: Pa
     version,
     signal: interrupted.signal,
     loadSettings,
+    host,
     openNetwork: (settings) => {
       const credentials = openCredentials(settings, clock);
       const secrets = secretsOf(settings, credentials);
@@ -179,6 +176,7 @@ function runAgent({ openLink, processNames }: Parts): void {
     clock,
     random: Math.random,
     network,
+    host,
     identity,
     version,
     link,
@@ -220,6 +218,16 @@ function runAgent({ openLink, processNames }: Parts): void {
     (error: unknown) => onDefect(asError(error)),
   );
 }
+
+/** This machine, as it is whenever it is asked. */
+const host: Host = {
+  interfaces: () =>
+    Object.entries(networkInterfaces()).map(([name, addresses = []]) => ({
+      name,
+      mac: addresses[0]?.mac.toLowerCase() ?? '',
+      addresses: addresses.map(({ address }) => address),
+    })),
+};
 
 function openOutbound(clock: Clock): Outbound {
   return {
@@ -300,7 +308,7 @@ function loadSettings(): Settings {
 function secretsOf(settings: Settings, credentials: OpenCredentials): () => readonly string[] {
   const probeKeys = keysInProbes(settings);
   return () => [
-    ...(settings.provider.name === 'l2' ? [] : settings.provider.token.everHeld),
+    ...secretsIn(settings.provider).flatMap(({ everHeld }) => everHeld),
     ...[credentials.kube, credentials.kubeAside].flatMap((each) => each.secrets),
     ...probeKeys,
   ];

@@ -23,6 +23,8 @@ import {
   token,
   uid,
 } from './formats.ts';
+import type { ProviderProfile } from '../provider/profile.ts';
+import { PROVIDER_NAMES, profileOf } from '../provider/profiles.ts';
 import { probeList } from './probe-text.ts';
 
 export interface SettingDefinition<Value> {
@@ -38,6 +40,17 @@ export interface SettingDefinition<Value> {
 
 function setting<Value>(definition: SettingDefinition<Value>): SettingDefinition<Value> {
   return definition;
+}
+
+/** A default that depends on the provider, as the documentation shows it: what most have, and who has another one. */
+function defaultsOf(defaultMs: (profile: ProviderProfile) => number): string {
+  const named = PROVIDER_NAMES.filter((name) => profileOf(name).kind === 'routed').map((name) => ({
+    name,
+    ms: defaultMs(profileOf(name)),
+  }));
+  const usual = named[0]?.ms ?? 0;
+  const others = named.filter(({ ms }) => ms !== usual).map(({ name, ms }) => `${ms / 1_000}s with \`${name}\``);
+  return [`\`${usual / 1_000}s\``, ...others].join(', ');
 }
 
 /** Every setting, by the name of its environment variable, in the order of the documentation. */
@@ -102,20 +115,22 @@ export const SCHEMA = {
       "else the default route's.",
   }),
   PROVIDER: setting({
-    format: oneOf('hcloud-floating-ip', 'l2'),
+    format: oneOf(...PROVIDER_NAMES),
     default: null,
     doc: 'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, or `l2` for a segment that the nodes share, by ARP and NDP.',
   }),
   PROVIDER_TIMEOUT: setting({
     format: durationFrom('5s'),
-    default: '30s',
+    default: null,
+    defaultDoc: defaultsOf((profile) => profile.claimTimeoutMs),
     doc:
       'How long one claim may take in all before another node may try. Also how long a node goes on serving after it has stepped down, and part of how ' +
       "long the kernel keeps the address if the agent dies. The pod's `terminationGracePeriodSeconds` must be 15 s more. Without effect with `PROVIDER=l2`.",
   }),
   VERIFY_INTERVAL: setting({
     format: durationFrom('5s'),
-    default: '30s',
+    default: null,
+    defaultDoc: defaultsOf((profile) => profile.verifyIntervalMs),
     doc: 'How often a holder reads back where the provider routes the addresses. Without effect with `PROVIDER=l2`.',
   }),
   HCLOUD_TOKEN: setting({

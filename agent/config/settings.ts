@@ -8,16 +8,18 @@ import { parseAddress } from '../address.ts';
 import type { Address } from '../address.ts';
 import { asError } from '../clock.ts';
 import { timingProblems } from '../contender/settings.ts';
-import type { AddressKind } from '../contender/settings.ts';
 import type { ApplicationName } from '../kube/application-watch.ts';
 import type { CredentialSource } from '../kube/credentials.ts';
 import type { OwnPod } from '../kube/evictions.ts';
 import type { InterfaceChoice } from '../link/interface.ts';
 import type { ProbeSpec } from '../probe/probe.ts';
+import { kindOf, profileOf } from '../provider/profiles.ts';
 import { Secret } from '../secret.ts';
 import { withoutSecrets } from './formats.ts';
 import type { HostAndPort } from './formats.ts';
 import type { ProbeText } from './probe-text.ts';
+import { assembleProvider } from './provider-settings.ts';
+import type { ProviderSettings } from './provider-settings.ts';
 import { FILE_SUFFIX, SettingsReader } from './reader.ts';
 import type { SettingsWorld } from './reader.ts';
 import { SCHEMA } from './schema.ts';
@@ -49,16 +51,6 @@ export interface Settings {
   readonly onApiLoss: 'hold' | 'release';
   readonly log: { readonly level: string; readonly format: 'json' | 'pretty' };
 }
-
-export type ProviderSettings =
-  | { readonly name: 'l2' }
-  | {
-      readonly name: 'hcloud-floating-ip';
-      readonly token: Secret;
-      readonly endpoint: string;
-      readonly metadataEndpoint: string;
-      readonly serverId: number | null;
-    };
 
 export interface ApplicationSettings {
   readonly name: ApplicationName;
@@ -127,13 +119,15 @@ export function unknownSettings(env: SettingsWorld['env']): string[] {
 function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null {
   const addresses = reader.require('ADDRESSES', 'there is nothing to keep');
   const provider = assembleProvider(reader);
+  // Where none is named, that is a problem of its own, and what depends on it is read as for most.
+  const profile = profileOf(provider?.name ?? 'hcloud-floating-ip');
   const kubernetes = credentialSource(reader, world);
   reader.problems.push(...selfDependence(kubernetes, addresses ?? []));
   const durationMs = reader.get('LEASE_DURATION');
   const renewDeadlineMs = reader.get('RENEW_DEADLINE');
   const renewIntervalMs = reader.get('RENEW_INTERVAL');
   if (durationMs !== null && renewDeadlineMs !== null && renewIntervalMs !== null) {
-    const kind = kindOf(provider?.name ?? 'hcloud-floating-ip');
+    const { kind } = profile;
     // Whether this kernel can keep a fence is not known yet: see checkUnfenced.
     const timings = { leaseDurationMs: durationMs, renewDeadlineMs, renewIntervalMs, kind, isFenced: kind === 'l2' };
     reader.problems.push(...timingTexts(timings));
@@ -155,8 +149,8 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
     addresses,
     interfaceChoice: reader.get('INTERFACE'),
     provider,
-    providerTimeoutMs: reader.get('PROVIDER_TIMEOUT'),
-    verifyIntervalMs: reader.get('VERIFY_INTERVAL'),
+    providerTimeoutMs: reader.get('PROVIDER_TIMEOUT') ?? profile.claimTimeoutMs,
+    verifyIntervalMs: reader.get('VERIFY_INTERVAL') ?? profile.verifyIntervalMs,
     probes,
     application: assembleApplication(reader, ownNamespace, probeDefaults),
     listen: reader.get('LISTEN'),
@@ -167,22 +161,6 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
   };
   // A value is missing only where a problem has been noted.
   return reader.problems.length > 0 ? null : (all as Settings);
-}
-
-function assembleProvider(reader: SettingsReader): ProviderSettings | null {
-  const name = reader.require('PROVIDER', 'something has to decide where traffic goes');
-  if (name === null) return null;
-  if (name === 'l2') return { name };
-  const token = reader.secret('HCLOUD_TOKEN', 'hcloud-floating-ip asks the Hetzner Cloud API');
-  const endpoint = reader.get('HCLOUD_ENDPOINT');
-  const metadataEndpoint = reader.get('HCLOUD_METADATA_ENDPOINT');
-  const serverId = reader.get('HCLOUD_SERVER_ID');
-  return token === null || endpoint === null || metadataEndpoint === null ? null : { name, token, endpoint, metadataEndpoint, serverId };
-}
-
-/** What decides where traffic goes under each provider. */
-export function kindOf(provider: ProviderSettings['name']): AddressKind {
-  return provider === 'l2' ? 'l2' : 'routed';
 }
 
 /** Without anybody who says where traffic goes, nothing could tell a holder that its time is over. */

@@ -18,16 +18,23 @@ import { parseAction } from './hcloud-api.ts';
 import type { HcloudAction, HcloudApi } from './hcloud-api.ts';
 import { METADATA_OPERATION } from './hcloud-server-id.ts';
 import type { HcloudServerId } from './hcloud-server-id.ts';
+import type { ProviderProfile } from './profile.ts';
 
-/** Every request that this provider makes, and the status of its success, for whoever counts. */
-export const HCLOUD_OPERATIONS: Readonly<Record<string, string>> = {
-  [METADATA_OPERATION]: '200',
-  'GET /floating_ips': '200',
-  'GET /floating_ips/{id}': '200',
-  'GET /floating_ips/{id}/actions': '200',
-  'POST /floating_ips/{id}/actions/assign': '201',
-  'POST /floating_ips/{id}/actions/unassign': '201',
-  'GET /actions/{id}': '200',
+export const HCLOUD_FLOATING_IP: ProviderProfile = {
+  kind: 'routed',
+  claimTimeoutMs: 30_000,
+  verifyIntervalMs: 30_000,
+  operations: {
+    [METADATA_OPERATION]: { success: '200' },
+    'GET /floating_ips': { success: '200' },
+    'GET /floating_ips/{id}': { success: '200' },
+    'GET /floating_ips/{id}/actions': { success: '200' },
+    'POST /floating_ips/{id}/actions/assign': { success: '201', isMove: true },
+    'POST /floating_ips/{id}/actions/unassign': { success: '201' },
+    'GET /actions/{id}': { success: '200' },
+  },
+  // What it grants is said in each of its answers.
+  limits: [],
 };
 
 /** One floating IP as the API lists it. `ip` is an address, or for IPv6 the /64 that the address lies in. */

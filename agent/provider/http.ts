@@ -13,13 +13,15 @@ import type { Outbound } from '../outbound.ts';
 import { ProviderError } from './error.ts';
 
 export interface ProviderCall {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'PATCH';
   readonly url: string;
   /** What is asked for, for whoever counts: one of a few words, whatever numbers the URL holds. */
   readonly operation: string;
   readonly headers: Readonly<Record<string, string>>;
   /** Sent as JSON. */
   readonly json?: Readonly<Record<string, unknown>>;
+  /** Sent as `application/x-www-form-urlencoded`, in place of JSON. */
+  readonly form?: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -51,7 +53,7 @@ export function createProviderHttp(clock: Clock, { userAgent, lookup }: Outbound
 }
 
 async function exchange(
-  { method, url, headers, json }: ProviderCall,
+  { method, url, headers, json, form }: ProviderCall,
   { agent, userAgent, lookup, signal }: Outbound & { agent: { http: http.Agent; https: https.Agent }; signal: AbortSignal },
 ): Promise<ProviderAnswer> {
   const stop = new AbortController();
@@ -60,6 +62,7 @@ async function exchange(
     method,
     headers: { accept: 'application/json', 'user-agent': userAgent, ...headers },
     ...(json === undefined ? {} : { json }),
+    ...(form === undefined ? {} : { form }),
     agent,
     dnsLookup: lookup,
     signal: stop.signal,

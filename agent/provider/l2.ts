@@ -7,6 +7,16 @@ import type { ClaimOutcome, Owner } from '../contender/input.ts';
 import { ok } from '../finding.ts';
 import type { Finding } from '../finding.ts';
 import type { Provider, ProviderReadiness } from '../ports.ts';
+import type { ProviderProfile } from './profile.ts';
+
+/** Nobody is asked, so nothing of it has an effect but what it is. */
+export const L2_PROFILE: ProviderProfile = {
+  kind: 'l2',
+  claimTimeoutMs: 30_000,
+  verifyIntervalMs: 30_000,
+  operations: {},
+  limits: [],
+};
 
 export const L2: Provider = {
   kind: 'l2',

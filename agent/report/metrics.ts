@@ -9,6 +9,7 @@ import type { Clock } from '../clock.ts';
 import type { Report } from '../contender/command.ts';
 import type { Owner } from '../contender/input.ts';
 import type { Contender } from '../contender/state.ts';
+import type { ProviderProfile } from '../provider/profile.ts';
 import { AddressMetrics } from './address-metrics.ts';
 import { ContenderMetrics } from './contender-metrics.ts';
 import type { Timings } from './contender-metrics.ts';
@@ -24,8 +25,8 @@ export interface MetricFacts extends ProcessFacts {
   readonly addresses: readonly string[];
   /** Whether a provider's API decides where traffic goes. */
   readonly isRouted: boolean;
-  /** What is asked of the provider, with the status of its success. */
-  readonly operations: Readonly<Record<string, string>>;
+  /** What is asked of the provider. */
+  readonly operations: ProviderProfile['operations'];
   readonly probes: readonly string[];
 }
 

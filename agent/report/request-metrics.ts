@@ -6,6 +6,7 @@
  */
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
+import type { ProviderProfile } from '../provider/profile.ts';
 
 /** A request to the Kubernetes API that has ended; for a watch, that has begun or could not. */
 interface KubernetesExchange {
@@ -46,8 +47,8 @@ export class RequestMetrics {
   readonly #budgetLimit;
   readonly #budgetRemaining;
 
-  /** `operations`: what is asked of the provider, with the status of its success; none on a shared segment. */
-  constructor(registry: Registry, provider: string, operations: Readonly<Record<string, string>>) {
+  /** `operations`: what is asked of the provider; nothing on a shared segment. */
+  constructor(registry: Registry, provider: string, operations: ProviderProfile['operations']) {
     const registers = [registry];
     this.#provider = provider;
     this.#kubernetes = new Counter({
@@ -102,7 +103,7 @@ export class RequestMetrics {
       for (const code of codes) this.#kubernetes.inc({ verb, resource: 'leases', code }, 0);
       this.#kubernetesDuration.zero({ verb, resource: 'leases' });
     }
-    for (const [operation, success] of Object.entries(operations)) {
+    for (const [operation, { success }] of Object.entries(operations)) {
       for (const code of [success, ...FAILURES]) this.#operations.inc({ operation, code }, 0);
       this.#operationDuration.zero({ operation });
     }

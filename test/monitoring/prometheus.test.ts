@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { at, listAt, stringAt } from '../../agent/json.ts';
-import { HCLOUD_OPERATIONS } from '../../agent/provider/hcloud-floating-ip.ts';
+import { HCLOUD_FLOATING_IP } from '../../agent/provider/hcloud-floating-ip.ts';
 import { buildAgent } from '../../scripts/build.ts';
 import { AgentCluster, IP } from '../support/agent-cluster.ts';
 import type { ClusterNode } from '../support/agent-cluster.ts';
@@ -170,7 +170,7 @@ describe('a Prometheus that collects from agents', { skip }, () => {
         [],
       );
       const operations = exposition.series('leasehold_provider_requests_total').map(({ labels }) => labels['operation'] ?? '');
-      assert.deepEqual(new Set(operations), new Set(Object.keys(HCLOUD_OPERATIONS)), 'each operation is there from the start');
+      assert.deepEqual(new Set(operations), new Set(Object.keys(HCLOUD_FLOATING_IP.operations)), 'each operation is there from the start');
       assert.doesNotMatch(text, /hcloud-token|agent-token/);
     }
   });

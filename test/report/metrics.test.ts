@@ -22,7 +22,7 @@ const FACTS: MetricFacts = {
   addresses: [ADDRESS],
   isRouted: true,
   provider: 'hcloud-floating-ip',
-  operations: { 'GET /floating_ips': '200' },
+  operations: { 'GET /floating_ips': { success: '200' } },
   probes: [PROBE],
 };
 const LEASE = { lease: 'edge/leasehold' };

@@ -8,12 +8,13 @@ import pino from 'pino';
 import { startAgent } from '../../agent/assemble.ts';
 import type { Agent, Network } from '../../agent/assemble.ts';
 import type { Clock, Timer } from '../../agent/clock.ts';
-import { checkUnfenced, kindOf } from '../../agent/config/settings.ts';
+import { checkUnfenced } from '../../agent/config/settings.ts';
 import type { Settings } from '../../agent/config/settings.ts';
 import { openLink } from '../../agent/link/open-link.ts';
 import type { Sockets } from '../../agent/link/open-link.ts';
 import type { Frames } from '../../agent/link/segment.ts';
 import type { Link } from '../../agent/ports.ts';
+import { kindOf } from '../../agent/provider/profiles.ts';
 import type { Log } from '../../agent/report/log.ts';
 import { establishResidence, residenceNames } from '../../agent/residence.ts';
 import type { Machine } from './machine.ts';
@@ -91,6 +92,7 @@ export class SimProcess {
       clock: this.clock,
       random: () => this.#world.random.next(),
       network: this.#world.network(this),
+      host: { interfaces: () => [] },
       identity: this.identity,
       version: 'simulated',
       link,

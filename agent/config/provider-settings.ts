@@ -1,0 +1,52 @@
+/**
+ * The settings of each provider.
+ *
+ * Guarantees: whoever names a provider is told of everything that it needs and does not have, and of nothing that only others
+ * need.
+ */
+import type { ProviderName } from '../provider/profiles.ts';
+import { Secret } from '../secret.ts';
+import type { SettingsReader } from './reader.ts';
+
+export interface HcloudSettings {
+  readonly token: Secret;
+  readonly endpoint: string;
+  readonly metadataEndpoint: string;
+  /** This server's number; null where it is to be found. */
+  readonly serverId: number | null;
+}
+
+interface SettingsOf {
+  readonly 'hcloud-floating-ip': HcloudSettings;
+  readonly l2: object;
+}
+
+export type ProviderSettings = { readonly [Name in ProviderName]: { readonly name: Name } & SettingsOf[Name] }[ProviderName];
+
+/** How each provider's settings are read; null where a problem has been noted. */
+const READ: { readonly [Name in ProviderName]: (reader: SettingsReader, name: ProviderName) => SettingsOf[Name] | null } = {
+  'hcloud-floating-ip': readHcloud,
+  l2: () => ({}),
+};
+
+/** The settings of the provider that PROVIDER names, or null where a problem has been noted. */
+export function assembleProvider(reader: SettingsReader): ProviderSettings | null {
+  const name = reader.require('PROVIDER', 'something has to decide where traffic goes');
+  if (name === null) return null;
+  const settings = READ[name](reader, name);
+  // That the name and the settings belong together is what the table says.
+  return settings === null ? null : ({ name, ...settings } as ProviderSettings);
+}
+
+/** Every credential among a provider's settings. */
+export function secretsIn(settings: ProviderSettings): Secret[] {
+  return Object.values(settings as Readonly<Record<string, unknown>>).filter((value) => value instanceof Secret);
+}
+
+function readHcloud(reader: SettingsReader, name: ProviderName): HcloudSettings | null {
+  const token = reader.secret('HCLOUD_TOKEN', `${name} asks the Hetzner Cloud API`);
+  const endpoint = reader.get('HCLOUD_ENDPOINT');
+  const metadataEndpoint = reader.get('HCLOUD_METADATA_ENDPOINT');
+  const serverId = reader.get('HCLOUD_SERVER_ID');
+  return token === null || endpoint === null || metadataEndpoint === null ? null : { token, endpoint, metadataEndpoint, serverId };
+}

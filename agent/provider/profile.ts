@@ -1,0 +1,37 @@
+/**
+ * What is known of a provider before it is asked anything.
+ *
+ * Guarantees: plain data. Whatever depends on the provider and is not said by it at run time stands here and nowhere else.
+ */
+import type { AddressKind } from '../contender/settings.ts';
+
+export interface ProviderProfile {
+  readonly kind: AddressKind;
+  /** How long one claim may take in all unless PROVIDER_TIMEOUT says otherwise: the provider's worst move, with room. */
+  readonly claimTimeoutMs: number;
+  /** How often a holder reads the owner back unless VERIFY_INTERVAL says otherwise. */
+  readonly verifyIntervalMs: number;
+  /** Every request that is made of it, in the words of its documentation. Nobody is asked on a shared segment. */
+  readonly operations: Readonly<Record<string, Operation>>;
+  /** What it grants in a span of time, where its documentation says so. What its answers say comes on top of that. */
+  readonly limits: readonly Limit[];
+}
+
+export interface Operation {
+  /** The HTTP status of its success. */
+  readonly success: string;
+  /** Whether it moves an address. */
+  readonly isMove?: true;
+}
+
+/** So many requests of a kind in any span of a length. */
+export interface Limit {
+  /** What is limited, in the provider's words. */
+  readonly name: string;
+  /** The operations that count, all together. */
+  readonly operations: readonly string[];
+  readonly max: number;
+  readonly withinMs: number;
+  /** How many of them are kept for a failover: what is no first claim of a term leaves them alone. */
+  readonly reserve: number;
+}

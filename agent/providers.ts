@@ -1,0 +1,47 @@
+/**
+ * Makes the provider that the settings name.
+ *
+ * Guarantees: it is given what it needs and nothing else. Nothing is asked of anybody yet.
+ */
+import type { Clock } from './clock.ts';
+import type { Settings } from './config/settings.ts';
+import type { HcloudSettings } from './config/provider-settings.ts';
+import type { Host } from './host.ts';
+import { readProviderId } from './kube/node.ts';
+import type { KubeHttp } from './kube/transport.ts';
+import type { Provider } from './ports.ts';
+import { HcloudApi } from './provider/hcloud-api.ts';
+import { HcloudFloatingIp } from './provider/hcloud-floating-ip.ts';
+import { HcloudServerId } from './provider/hcloud-server-id.ts';
+import type { ProviderHttp } from './provider/http.ts';
+import { L2 } from './provider/l2.ts';
+
+/** What a provider may use of the world. */
+export interface ProviderWorld {
+  readonly clock: Clock;
+  readonly host: Host;
+  readonly http: ProviderHttp;
+  readonly kube: KubeHttp;
+}
+
+export function createProvider({ provider, addresses, nodeName }: Settings, world: ProviderWorld): Provider {
+  const texts = addresses.map(({ text }) => text);
+  switch (provider.name) {
+    case 'l2':
+      return L2;
+    case 'hcloud-floating-ip':
+      return new HcloudFloatingIp(hcloudApi(provider, world), hcloudServerId(provider, nodeName, world), texts, world.clock);
+  }
+}
+
+function hcloudApi({ endpoint, token }: HcloudSettings, { http, clock }: ProviderWorld): HcloudApi {
+  return new HcloudApi(http, endpoint, token, clock);
+}
+
+function hcloudServerId({ serverId, metadataEndpoint }: HcloudSettings, nodeName: string, { http, kube }: ProviderWorld): HcloudServerId {
+  return new HcloudServerId(http, {
+    configured: serverId,
+    metadataEndpoint,
+    providerId: (signal) => readProviderId(kube, nodeName, signal),
+  });
+}

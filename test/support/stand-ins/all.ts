@@ -1,0 +1,15 @@
+/**
+ * The stand-in for each provider that routes addresses.
+ */
+import type { ProviderName } from '../../../agent/provider/profiles.ts';
+import { openHcloudFloatingIps } from './hcloud-floating-ip.ts';
+import type { ProviderStandIn, StandInOptions } from './stand-in.ts';
+
+export type RoutedProviderName = Exclude<ProviderName, 'l2'>;
+
+/** How to start each. */
+export const STAND_INS: { readonly [Name in RoutedProviderName]: (options: StandInOptions) => Promise<ProviderStandIn> } = {
+  'hcloud-floating-ip': openHcloudFloatingIps,
+};
+
+export const ROUTED_PROVIDERS = Object.keys(STAND_INS) as RoutedProviderName[];
