@@ -6,6 +6,7 @@
  */
 import { asError } from '../clock.ts';
 import { messageAt, parseJson, stringAt } from '../json.ts';
+import { adviceOn } from './advice.ts';
 import { listObjects } from './object-watch.ts';
 import { decodePod, podsPath } from './pod.ts';
 import type { Pod } from './pod.ts';
@@ -84,11 +85,15 @@ export async function evict(
 }
 
 function adviceToList(status: number, verb: string): string {
-  if (status !== 403) return '';
-  return `; grant the verb "${verb}" on pods in the agent's own namespace: apply the Role of manifests/overlays/beside-application`;
+  return adviceOn(
+    status,
+    `grant the verb "${verb}" on pods in the agent's own namespace: apply the Role of manifests/overlays/beside-application`,
+  );
 }
 
 function adviceToEvict(status: number, namespace: string): string {
-  if (status !== 403) return '';
-  return `; grant the verb "create" on pods/eviction in the namespace ${namespace}, as manifests/overlays/beside-application does, or set APPLICATION_EVICTION=false`;
+  return adviceOn(
+    status,
+    `grant the verb "create" on pods/eviction in the namespace ${namespace}, as manifests/overlays/beside-application does, or set APPLICATION_EVICTION=false`,
+  );
 }
