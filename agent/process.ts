@@ -16,7 +16,7 @@ import type { Agent, Network } from './assemble.ts';
 import { preflight } from './checks.ts';
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { EXIT as COMMAND_EXIT } from './command-line/exit-codes.ts';
+import { EXIT } from './command-line/exit-codes.ts';
 import { parseCommandLine } from './command-line/parse.ts';
 import type { Wanted } from './command-line/parse.ts';
 import { runCommand } from './commands.ts';
@@ -54,8 +54,6 @@ import { systemClock } from './runtime/clock.ts';
 const LAST_WORDS_S = 1;
 const PROBE_KEY_LENGTH_MIN = 16;
 
-const EXIT = { done: 0, defect: 1, unable: 77, settings: 78, signal: 128 } as const;
-
 const { version } = packageJson;
 
 /** Seconds since 1970. Looked at once, so that a clock that is set does not start the process anew. */
@@ -90,7 +88,7 @@ async function runOther(wanted: Exclude<Wanted, { is: 'run' }>, { openLink }: Pa
   let code: number | null = null;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      code ??= COMMAND_EXIT.signal + constants.signals[signal];
+      code ??= EXIT.signal + constants.signals[signal];
       interrupted.abort(new Error(`ended by ${signal}`));
       process.exitCode = code;
       // What is under way, such as the look-up of a name, is not waited for.
@@ -98,7 +96,7 @@ async function runOther(wanted: Exclude<Wanted, { is: 'run' }>, { openLink }: Pa
     });
   }
   // Whoever reads has seen enough.
-  process.stdout.on('error', () => process.exit(COMMAND_EXIT.done));
+  process.stdout.on('error', () => process.exit(EXIT.done));
   const readFile = (path: string): string | null => {
     try {
       return readFileSync(path, 'utf8');
