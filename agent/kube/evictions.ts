@@ -8,14 +8,12 @@ import { asError } from '../clock.ts';
 import { messageAt, parseJson, stringAt } from '../json.ts';
 import { adviceOn } from './advice.ts';
 import { listObjects } from './object-watch.ts';
-import { decodePod, podsPath } from './pod.ts';
+import type { Selection } from './object-watch.ts';
+import { AGENT_SELECTOR, decodePod, podsPath } from './pod.ts';
 import type { Pod } from './pod.ts';
 import type { KubeHttp } from './transport.ts';
 
 const TIMEOUT_MS = 5_000;
-
-/** By these labels agents are found, and by these the manifests keep them on different nodes. */
-export const AGENT_LABELS = { 'app.kubernetes.io/name': 'leasehold' } as const;
 
 /** The pod that an agent runs in. */
 export interface OwnPod {
@@ -35,14 +33,13 @@ export type EvictionOutcome =
 
 /** Every agent in a namespace, by a fresh read. Throws an Error that says why there is none. */
 export async function listAgents(http: KubeHttp, namespace: string, signal: AbortSignal): Promise<readonly Pod[]> {
-  const labelSelector = Object.entries(AGENT_LABELS)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(',');
-  const { objects } = await listObjects(
-    http,
-    { path: podsPath(namespace), query: { labelSelector }, what: `the agents in the namespace ${namespace}`, advice: adviceToList },
-    signal,
-  );
+  const selection: Selection = {
+    path: podsPath(namespace),
+    query: { labelSelector: AGENT_SELECTOR },
+    what: `the agents in the namespace ${namespace}`,
+    advice: adviceToList,
+  };
+  const { objects } = await listObjects(http, selection, signal);
   return objects.flatMap((each) => decodePod(each) ?? []);
 }
 
