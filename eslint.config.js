@@ -18,7 +18,7 @@ const ROOMS = {
   link: { values: [], types: ['contender'] },
   probe: { values: [], types: [] },
   application: { values: ['kube'], types: ['kube', 'probe'] },
-  report: { values: ['contender'], types: ['contender', 'probe'] },
+  report: { values: ['contender'], types: ['contender', 'kube', 'probe', 'provider'] },
   control: { values: ['contender'], types: ['contender'] },
   'command-line': { values: ['config', 'contender', 'control', 'kube'], types: ['config', 'contender', 'control', 'kube'] },
 };
