@@ -46,6 +46,7 @@ import type { ProcessUsage } from './report/process-metrics.ts';
 import { Reachability } from './report/reachability.ts';
 import type { Answers } from './report/server.ts';
 import { statusDocument } from './report/status.ts';
+import type { Preflight } from './report/status.ts';
 import { ContenderLoop } from './runtime/loop.ts';
 
 /** How an agent reaches others and is reached, each at its lowest seam. */
@@ -174,7 +175,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   };
   const prober = new Prober<ProbeQuestion | ApplicationQuestion>(probes, ask, clock, onVerdict, (answer) => metrics.probes.note(answer));
   const readinessProblems = (): readonly string[] => reachability.problems(loop.contender);
-  let preflight: { readonly at: string; readonly findings: readonly Finding[] } | null = null;
+  let preflight: Preflight | null = null;
   const server = network.serve({
     livenessProblem: () => {
       const silentMs = clock.nowMs() - loop.lastStepMs;
