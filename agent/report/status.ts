@@ -11,17 +11,11 @@ import type { Term } from '../contender/lease.ts';
 import type { AddressKind } from '../contender/settings.ts';
 import { isAlone, officeTerm, roleOf } from '../contender/state.ts';
 import type { AddressState, Claim, Contender, Hindrance } from '../contender/state.ts';
-import type { Finding } from '../finding.ts';
 import type { ProbeStatus } from '../probe/prober.ts';
 import type { TransitionEntry } from './journal.ts';
+import type { Preflight } from './preflight.ts';
 import { problemOfAddress, problemsOf } from './problems.ts';
 import type { Problem } from './problems.ts';
-
-/** What was checked, and when. */
-export interface Preflight {
-  readonly at: string;
-  readonly findings: readonly Finding[];
-}
 
 export interface StatusSources {
   readonly version: string;
