@@ -193,7 +193,7 @@ function problemsPanel({ problems }: StatusDocument): Markup {
   const rows = problems.map(({ name, level, message, advice }) => {
     const tone = level === 'fail' ? 'bad' : 'warn';
     const prefix = message.startsWith(name) ? markup`` : markup`<span class="name">${foreign(name)}:</span> `;
-    return markup`<li class="line" data-tone="${tone}">${glyph(tone)}<div><p>${prefix}${foreign(message)}</p><p class="advice"><b>To do:</b> ${advice}</p></div></li>`;
+    return findingRow(tone, markup`${prefix}${foreign(message)}`, markup`${advice}`);
   });
   return findingsPanel('problems', 'What is wrong, and what to do', problems.some(({ level }) => level === 'fail') ? 'bad' : 'warn', rows);
 }
@@ -202,10 +202,15 @@ function preflightPanel({ preflight }: StatusDocument): Markup {
   if (preflight === null || preflight.findings.length === 0) return markup``;
   const tones = { ok: 'good', warn: 'warn', fail: 'bad' } as const;
   const rows = preflight.findings.map(({ name, level, message, advice }) => {
-    const todo = advice === null ? markup`` : markup`<p class="advice"><b>To do:</b> ${foreign(advice)}</p>`;
-    return markup`<li class="line" data-tone="${tones[level]}">${glyph(tones[level])}<div><p><span class="name">${foreign(name)}</span> (${level}): ${foreign(message)}</p>${todo}</div></li>`;
+    const sentence = markup`<span class="name">${foreign(name)}</span> (${level}): ${foreign(message)}`;
+    return findingRow(tones[level], sentence, advice === null ? null : foreign(advice));
   });
   return findingsPanel('preflight', 'Checked at the start', null, rows);
+}
+
+function findingRow(tone: Tone, sentence: Markup, advice: Markup | null): Markup {
+  const todo = advice === null ? null : markup`<p class="advice"><b>To do:</b> ${advice}</p>`;
+  return markup`<li class="line" data-tone="${tone}">${glyph(tone)}<div><p>${sentence}</p>${todo}</div></li>`;
 }
 
 function findingsPanel(id: string, heading: string, tone: Tone | null, rows: readonly Markup[]): Markup {
