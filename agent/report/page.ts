@@ -144,7 +144,7 @@ function toneOf({ role, problems }: StatusDocument): Tone {
   return problems.length > 0 ? 'warn' : ROLE_TONES[role];
 }
 
-function sentenceOf({ role, lease, hindrance, relief, provider, addresses }: StatusDocument): Markup {
+function sentenceOf({ role, lease, hindrance, relief, reliefCause, provider, addresses }: StatusDocument): Markup {
   const all = markup`${listed(addresses.map(({ address }) => markup`<span class="mono">${address}</span>`))}`;
   const isOne = addresses.length === 1;
   const them = isOne ? 'it' : 'them';
@@ -167,6 +167,8 @@ function sentenceOf({ role, lease, hindrance, relief, provider, addresses }: Sta
         ? markup`This node holds the Lease and has the provider route ${all} here.`
         : markup`This node holds the Lease and takes ${all}.`;
     case 'serving':
+      if (relief !== null && reliefCause === 'planned')
+        return markup`This node holds ${all} and hands ${them} over as soon as another node offers to take ${them}: ${foreign(relief)}.`;
       if (relief !== null) return markup`This node holds ${all}, but is not fit to serve ${them}, and no other node has taken over.`;
       return isRouted
         ? markup`This node holds ${all}, and the provider routes ${them} here.`
