@@ -20,6 +20,7 @@ import { EXIT } from './command-line/exit-codes.ts';
 import { parseCommandLine } from './command-line/parse.ts';
 import type { Wanted } from './command-line/parse.ts';
 import { runCommand } from './commands.ts';
+import type { LinkFindings } from './commands.ts';
 import {
   checkUnfenced,
   kindOf,
@@ -31,6 +32,7 @@ import {
 import type { Settings } from './config/settings.ts';
 import { ControlServer } from './control/server.ts';
 import { stepDown } from './control/step-down.ts';
+import { getText } from './get-text.ts';
 import { Credentials, SERVICE_ACCOUNT_FOLDER } from './kube/credentials.ts';
 import { KubeTransport } from './kube/transport.ts';
 import type { ProcessNames } from './link/abstract-socket.ts';
@@ -128,6 +130,9 @@ async function runOther(wanted: Exclude<Wanted, { is: 'run' }>, { openLink }: Pa
     },
     // What it has to say in passing is in the findings, too.
     openLink: (settings) => openLink(settings, clock, () => undefined),
+    linkFindings: judgeLink,
+    resolve,
+    getText,
   });
   process.exitCode = code ?? ended;
 }
@@ -189,17 +194,10 @@ function runAgent({ openLink, processNames }: Parts): void {
         clock,
         kube: network.kubeAside,
         apiServer: async () => (await credentials.kubeAside.access()).server,
-        resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
+        resolve,
         ask: network.ask,
         provider,
-        link: () =>
-          linkFindings({
-            kind: kindOf(settings.provider.name),
-            addresses: settings.addresses,
-            view: look(),
-            isFenced,
-            kernelRelease: release(),
-          }),
+        link: () => judgeLink(settings, look(), isFenced),
       }),
     onDefect,
   });
@@ -218,6 +216,12 @@ function runAgent({ openLink, processNames }: Parts): void {
     (error: unknown) => onDefect(asError(error)),
   );
 }
+
+const resolve = async (hostname: string): Promise<readonly string[]> =>
+  (await lookup(hostname, { all: true })).map(({ address }) => address);
+
+const judgeLink: LinkFindings = ({ provider, addresses }, view, isFenced) =>
+  linkFindings({ kind: kindOf(provider.name), addresses, view, isFenced, kernelRelease: release() });
 
 function openOutbound(clock: Clock): Outbound {
   return {
