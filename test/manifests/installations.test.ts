@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { SCHEMA } from '../../agent/config/schema.ts';
+import { profileOf } from '../../agent/provider/profiles.ts';
 import { loadSettings, unknownSettings } from '../../agent/config/settings.ts';
 import type { Settings } from '../../agent/config/settings.ts';
 import { at } from '../../agent/json.ts';
@@ -24,14 +25,10 @@ const GRANTS_MORE = /beside-application|node-reading/;
 /** What an agent may do to the node, and how long it may take to end, in seconds. */
 const BY_PROVIDER = {
   // It lingers for as long as a move at the provider may take.
-  'hcloud-floating-ip': { capabilities: ['NET_ADMIN'], endsWithinS: secondsOf(SCHEMA.PROVIDER_TIMEOUT.default ?? '') + 10 },
+  'hcloud-floating-ip': { capabilities: ['NET_ADMIN'], endsWithinS: profileOf('hcloud-floating-ip').claimTimeoutMs / 1_000 + 10 },
   // Nothing lingers: what takes longest is a Lease that cannot be released.
   l2: { capabilities: ['NET_ADMIN', 'NET_RAW'], endsWithinS: 10 },
 };
-
-function secondsOf(duration: string): number {
-  return Number(/^(\d+)s$/.exec(duration)?.[1] ?? assert.fail());
-}
 
 function the(objects: readonly KubeObject[], kind: string): KubeObject {
   const [found, ...others] = objects.filter((object) => object.kind === kind);
