@@ -78,8 +78,14 @@ export function movedLate(outageMs: number, atTheEnd: AtTheEnd, nodes = 2): Expe
   });
 }
 
-function behindEach(expectation: (arrangement: RoutedArrangement) => Expectation): Expectations {
-  return Object.fromEntries(Object.entries(ROUTED).map(([name, arrangement]) => [name, expectation(arrangement)]));
+/** Behind those that need two changes for a move. */
+export function betweenChanges(outageMs: number, atTheEnd: AtTheEnd, nodes = 3): Expectations {
+  return behindEach(({ steps, moveMs }) => (steps === 2 ? routed(outageMs + 2 * (moveMs + STEP_MS), atTheEnd, nodes) : null));
+}
+
+function behindEach(expectation: (arrangement: RoutedArrangement) => Expectation | null): Expectations {
+  const each = Object.entries(ROUTED).map(([name, arrangement]) => [name, expectation(arrangement)] as const);
+  return Object.fromEntries(each.filter(([, expected]) => expected !== null));
 }
 
 /** Where the wire tells who has the address, that is one node, always. */
