@@ -21,6 +21,7 @@ export interface RoutedArrangement {
 
 export const ROUTED = {
   routed: { provider: 'hcloud-floating-ip', address: FLOATING_IP, steps: 1, moveMs: 500, realMoveMs: 1_500 },
+  exec: { provider: 'exec', address: FLOATING_IP, steps: 1, moveMs: 500, realMoveMs: 1_500 },
 } as const satisfies Readonly<Record<string, RoutedArrangement>>;
 
 export type RoutedName = keyof typeof ROUTED;
@@ -33,10 +34,13 @@ interface Described {
   /** In a sentence, for people. */
   readonly what: string;
   readonly staged: Staged & { readonly moveMs: number };
+  /** Its deadlines are as short as the pauses that a neighbour may cause: it has the machine to itself. */
+  readonly isAlone?: true;
 }
 
 export const ARRANGEMENTS: { readonly [On in Arrangement]: Described } = {
-  routed: { what: 'An address that a provider routes', staged: stagedFor('routed') },
+  routed: { what: 'A floating IP that Hetzner Cloud routes (PROVIDER=hcloud-floating-ip)', staged: stagedFor('routed') },
+  exec: { what: 'An address that a command of the user moves (PROVIDER=exec)', staged: stagedFor('exec') },
   l2: {
     what: 'An IPv4 and an IPv6 address on a shared segment (PROVIDER=l2)',
     staged: { topology: 'l2', withIpv6: true, moveMs: 0 },
@@ -44,6 +48,7 @@ export const ARRANGEMENTS: { readonly [On in Arrangement]: Described } = {
   'l2-fast': {
     what: 'An address on a shared segment, with a lease duration of 0.6 s, a deadline of 0.3 s and renewals each 0.15 s',
     staged: { topology: 'l2', env: { LEASE_DURATION: '600ms', RENEW_DEADLINE: '300ms', RENEW_INTERVAL: '150ms' }, moveMs: 0 },
+    isAlone: true,
   },
 };
 
