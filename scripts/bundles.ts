@@ -19,8 +19,12 @@ const MANIFESTS = join(ROOT, 'manifests');
 /** What stands in a bundle for what only its user knows. */
 export const PLACEHOLDERS = { address: 'REPLACE_WITH_ADDRESS', token: 'REPLACE_WITH_TOKEN', image: 'REPLACE_WITH_IMAGE' } as const;
 
-/** The providers, and the Secret that each needs. */
-const PROVIDERS: Readonly<Record<string, { readonly secret?: string }>> = { 'hcloud-floating-ip': { secret: 'hcloud-token' }, l2: {} };
+/** The providers, and the Secret that each needs. `isAlone`: it takes files that only its own overlay has. */
+const PROVIDERS: Readonly<Record<string, { readonly secret?: string; readonly isAlone?: true }>> = {
+  'hcloud-floating-ip': { secret: 'hcloud-token' },
+  exec: { secret: 'exec-secret', isAlone: true },
+  l2: {},
+};
 
 export interface Bundle {
   /** What its file is called, without the ending. */
@@ -40,7 +44,8 @@ export function bundles(image: string): Bundle[] {
   const overlays = readdirSync(join(MANIFESTS, 'overlays')).filter((name) => existsSync(join(MANIFESTS, 'overlays', name, 'settings.env')));
   return overlays.flatMap((overlay) => {
     const isProvider = overlay in PROVIDERS;
-    return (isProvider ? [overlay] : Object.keys(PROVIDERS)).map((provider) => {
+    const fitting = Object.keys(PROVIDERS).filter((name) => PROVIDERS[name]?.isAlone !== true);
+    return (isProvider ? [overlay] : fitting).map((provider) => {
       const name = isProvider ? overlay : `${overlay}-${provider}`;
       const objects = rendered(overlay, provider).replaceAll('image: leasehold:0.1.0', `image: ${image}`);
       const kind = /^kind: Deployment$/m.test(objects) ? 'deployment' : 'daemonset';

@@ -16,18 +16,29 @@ import { containerOf, environmentOf, NODE, POD, podOf, readFileOf, workloadOf } 
 const WAYS = ['on-chosen-nodes', 'on-control-plane-nodes'];
 const PROVIDERS = {
   'hcloud-floating-ip': { settings: { PROVIDER: 'hcloud-floating-ip', ADDRESSES: '203.0.113.10' }, token: 'a-token' },
+  exec: {
+    settings: { PROVIDER: 'exec', ADDRESSES: '203.0.113.10', EXEC_COMMAND: '/etc/leasehold/exec/command' },
+    configMaps: [{ name: 'exec-command', literals: ['command=#!/nodejs/bin/node'] }],
+    more: { secretGenerator: [{ name: 'exec-secret', literals: ['token=a-token'] }] },
+  },
   l2: { settings: { PROVIDER: 'l2', ADDRESSES: '192.0.2.10' } },
 };
 const OPTIONS = [['metrics'], ['metrics', 'pod-monitor'], ['node-reading'], ['second-port']];
 /** Its rights reach further, for what the test of its own says. */
 const GRANTS_MORE = /beside-application|node-reading/;
 
-/** What an agent may do to the node, and how long it may take to end, in seconds. */
+/** What an agent may do to the node, how long it may take to end, in seconds, and how much memory it may take. */
 const BY_PROVIDER = {
   // It lingers for as long as a move at the provider may take.
-  'hcloud-floating-ip': { capabilities: ['NET_ADMIN'], endsWithinS: profileOf('hcloud-floating-ip').claimTimeoutMs / 1_000 + 10 },
+  'hcloud-floating-ip': {
+    capabilities: ['NET_ADMIN'],
+    endsWithinS: profileOf('hcloud-floating-ip').claimTimeoutMs / 1_000 + 10,
+    memory: '192Mi',
+  },
+  // Beside the agent there is room for what it runs.
+  exec: { capabilities: ['NET_ADMIN'], endsWithinS: profileOf('exec').claimTimeoutMs / 1_000 + 10, memory: '320Mi' },
   // Nothing lingers: what takes longest is a Lease that cannot be released.
-  l2: { capabilities: ['NET_ADMIN', 'NET_RAW'], endsWithinS: 10 },
+  l2: { capabilities: ['NET_ADMIN', 'NET_RAW'], endsWithinS: 10, memory: '192Mi' },
 };
 
 function the(objects: readonly KubeObject[], kind: string): KubeObject {
@@ -186,7 +197,7 @@ for (const { name, rendered } of installations()) {
         );
       }
       assert.ok(
-        volumes.every((volume) => 'secret' in volume || 'emptyDir' in volume),
+        volumes.every((volume) => 'secret' in volume || 'configMap' in volume || 'emptyDir' in volume),
         'nothing of the node’s files',
       );
       assert.ok(!JSON.stringify(containerOf(objects).env).includes('secretKeyRef'), 'no secret is in the environment');
@@ -194,7 +205,10 @@ for (const { name, rendered } of installations()) {
 
     test('is not evicted to make room, asks for what it was measured to take, and is never throttled', () => {
       assert.equal(podOf(objects)['priorityClassName'], 'system-node-critical');
-      assert.deepEqual(containerOf(objects).resources, { requests: { cpu: '20m', memory: '112Mi' }, limits: { memory: '192Mi' } });
+      assert.deepEqual(containerOf(objects).resources, {
+        requests: { cpu: '20m', memory: '112Mi' },
+        limits: { memory: BY_PROVIDER[settings().provider.name].memory },
+      });
     });
 
     test('is moved away from a dead node within a quarter of a minute, where it is not bound to the node', () => {

@@ -48,12 +48,14 @@ export interface Composition {
   readonly settings: Readonly<Record<string, string>>;
   readonly namespace?: string;
   readonly token?: string;
+  /** ConfigMaps beside the settings, as kustomize generates them. */
+  readonly configMaps?: readonly object[];
   /** Further fields of its kustomization. */
   readonly more?: Readonly<Record<string, unknown>>;
 }
 
 /** Renders an overlay that is put together for this once. */
-export function compose({ components, settings, namespace = 'leasehold', token, more = {} }: Composition): KubeObject[] {
+export function compose({ components, settings, namespace = 'leasehold', token, configMaps = [], more = {} }: Composition): KubeObject[] {
   // Kustomize takes what is elsewhere by relative paths only.
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'leasehold-overlay-')));
   const manifests = relative(folder, MANIFESTS);
@@ -64,7 +66,7 @@ export function compose({ components, settings, namespace = 'leasehold', token, 
     namespace,
     resources: [join(manifests, 'base')],
     components: components.map((name) => join(manifests, 'components', name)),
-    configMapGenerator: [{ name: 'leasehold-settings', literals }],
+    configMapGenerator: [{ name: 'leasehold-settings', literals }, ...configMaps],
     ...(token === undefined ? {} : { secretGenerator: [{ name: 'hcloud-token', literals: [`token=${token}`] }] }),
     ...more,
   };
