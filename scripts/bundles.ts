@@ -22,6 +22,7 @@ export const PLACEHOLDERS = { address: 'REPLACE_WITH_ADDRESS', token: 'REPLACE_W
 /** The providers, and the Secret that each needs. `isAlone`: it takes files that only its own overlay has. */
 const PROVIDERS: Readonly<Record<string, { readonly secret?: string; readonly isAlone?: true }>> = {
   'hcloud-floating-ip': { secret: 'hcloud-token' },
+  'hcloud-alias-ip': { secret: 'hcloud-token' },
   exec: { secret: 'exec-secret', isAlone: true },
   l2: {},
 };

@@ -16,6 +16,7 @@ import { containerOf, environmentOf, NODE, POD, podOf, readFileOf, workloadOf } 
 const WAYS = ['on-chosen-nodes', 'on-control-plane-nodes'];
 const PROVIDERS = {
   'hcloud-floating-ip': { settings: { PROVIDER: 'hcloud-floating-ip', ADDRESSES: '203.0.113.10' }, token: 'a-token' },
+  'hcloud-alias-ip': { settings: { PROVIDER: 'hcloud-alias-ip', ADDRESSES: '10.20.0.50' }, token: 'a-token' },
   exec: {
     settings: { PROVIDER: 'exec', ADDRESSES: '203.0.113.10', EXEC_COMMAND: '/etc/leasehold/exec/command' },
     configMaps: [{ name: 'exec-command', literals: ['command=#!/nodejs/bin/node'] }],
@@ -33,6 +34,11 @@ const BY_PROVIDER = {
   'hcloud-floating-ip': {
     capabilities: ['NET_ADMIN'],
     endsWithinS: profileOf('hcloud-floating-ip').claimTimeoutMs / 1_000 + 10,
+    memory: '192Mi',
+  },
+  'hcloud-alias-ip': {
+    capabilities: ['NET_ADMIN'],
+    endsWithinS: profileOf('hcloud-alias-ip').claimTimeoutMs / 1_000 + 10,
     memory: '192Mi',
   },
   // Beside the agent there is room for what it runs.
