@@ -11,6 +11,8 @@ export interface ProviderProfile {
   readonly claimTimeoutMs: number;
   /** How often a holder reads the owner back unless VERIFY_INTERVAL says otherwise. */
   readonly verifyIntervalMs: number;
+  /** How many times longer the other pauses between two reads of an owner are than usual; 1 where it does not say. */
+  readonly ownerReadPace?: number;
   /** Every request that is made of it, in the words of its documentation. Nobody is asked on a shared segment. */
   readonly operations: Readonly<Record<string, Operation>>;
   /** What it grants in a span of time, where its documentation says so. What its answers say comes on top of that. */
