@@ -17,6 +17,18 @@ export interface HcloudSettings {
   readonly serverId: number | null;
 }
 
+export interface RobotSettings {
+  readonly user: Secret;
+  readonly password: Secret;
+  /** Both as HTTP Basic has them: `user:password`. */
+  readonly login: Secret;
+  readonly endpoint: string;
+  /** This server's main IPv4 address; null where it is to be found. */
+  readonly serverIp: string | null;
+  /** Its main IPv6 net; null where it is to be found. */
+  readonly serverIpv6Net: string | null;
+}
+
 export interface ExecSettings {
   readonly command: CommandLine;
   /** What it proves itself with; null where it needs nothing for that. */
@@ -27,6 +39,7 @@ export interface ExecSettings {
 
 interface SettingsOf {
   readonly 'hcloud-floating-ip': HcloudSettings;
+  readonly 'hetzner-robot': RobotSettings;
   readonly exec: ExecSettings;
   readonly l2: object;
 }
@@ -36,6 +49,7 @@ export type ProviderSettings = { readonly [Name in ProviderName]: { readonly nam
 /** How each provider's settings are read; null where a problem has been noted. */
 const READ: { readonly [Name in ProviderName]: (reader: SettingsReader, name: ProviderName) => SettingsOf[Name] | null } = {
   'hcloud-floating-ip': readHcloud,
+  'hetzner-robot': readRobot,
   exec: readExec,
   l2: () => ({}),
 };
@@ -60,6 +74,20 @@ function readHcloud(reader: SettingsReader, name: ProviderName): HcloudSettings 
   const metadataEndpoint = reader.get('HCLOUD_METADATA_ENDPOINT');
   const serverId = reader.get('HCLOUD_SERVER_ID');
   return token === null || endpoint === null || metadataEndpoint === null ? null : { token, endpoint, metadataEndpoint, serverId };
+}
+
+function readRobot(reader: SettingsReader, name: ProviderName): RobotSettings | null {
+  const why = `${name} asks the webservice of Hetzner Robot`;
+  const [user, password] = [reader.secret('ROBOT_USER', why), reader.secret('ROBOT_PASSWORD', why)];
+  const endpoint = reader.get('ROBOT_ENDPOINT');
+  if (user === null || password === null || endpoint === null) return null;
+  // A secret of its own, because what is sent holds them only together, in base64.
+  const login = new Secret(() => {
+    user.reload();
+    password.reload();
+    return `${user.reveal()}:${password.reveal()}`;
+  });
+  return { user, password, login, endpoint, serverIp: reader.get('ROBOT_SERVER_IP'), serverIpv6Net: reader.get('ROBOT_SERVER_IPV6_NET') };
 }
 
 function readExec(reader: SettingsReader, name: ProviderName): ExecSettings | null {

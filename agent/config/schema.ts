@@ -16,9 +16,13 @@ import {
   host,
   hostAndPort,
   interfaceChoice,
+  ipv4,
+  ipv6Net,
   kubernetesName,
   labelSelector,
+  loginName,
   oneOf,
+  password,
   port,
   positiveInteger,
   text,
@@ -120,7 +124,9 @@ export const SCHEMA = {
   PROVIDER: setting({
     format: oneOf(...PROVIDER_NAMES),
     default: null,
-    doc: 'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, `exec` for a command of your own, or `l2` for a segment that the nodes share, by ARP and NDP.',
+    doc:
+      'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, `hetzner-robot` for the failover IPs of dedicated servers, `exec` ' +
+      'for a command of your own, or `l2` for a segment that the nodes share, by ARP and NDP.',
   }),
   PROVIDER_TIMEOUT: setting({
     format: durationFrom('5s'),
@@ -155,6 +161,28 @@ export const SCHEMA = {
     doc:
       "This server's number, where neither the metadata service nor the Node's `spec.providerID` tells it. (The Node is asked only where the agent may " +
       'read it, which the component `node-reading` of the manifests allows.)',
+  }),
+  ROBOT_USER: setting({
+    format: loginName,
+    default: null,
+    isSecret: true,
+    doc: 'Required for `hetzner-robot`. The web-service user, which is made in the settings of Hetzner Robot; not the login to Robot itself.',
+  }),
+  ROBOT_PASSWORD: setting({ format: password, default: null, isSecret: true, doc: 'Required for `hetzner-robot`. Its password.' }),
+  ROBOT_ENDPOINT: setting({ format: baseUrl, default: 'https://robot-ws.your-server.de', doc: 'The webservice of Hetzner Robot.' }),
+  ROBOT_SERVER_IP: setting({
+    format: ipv4,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc:
+      "This server's main IPv4 address, where neither the Node's `spec.providerID` nor the addresses on its interfaces tell which of the account's " +
+      'servers it is. It is different on each node.',
+  }),
+  ROBOT_SERVER_IPV6_NET: setting({
+    format: ipv6Net,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc: "This server's main IPv6 net, such as `2001:db8:31::`, for an IPv6 failover net where `ROBOT_USER` may not list the servers.",
   }),
   EXEC_COMMAND: setting({
     format: commandLine,

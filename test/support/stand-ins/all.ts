@@ -4,6 +4,7 @@
 import type { ProviderName } from '../../../agent/provider/profiles.ts';
 import { openExec } from './exec.ts';
 import { openHcloudFloatingIps } from './hcloud-floating-ip.ts';
+import { openHetznerRobot } from './hetzner-robot.ts';
 import type { ProviderStandIn, StandInOptions } from './stand-in.ts';
 
 export type RoutedProviderName = Exclude<ProviderName, 'l2'>;
@@ -11,6 +12,7 @@ export type RoutedProviderName = Exclude<ProviderName, 'l2'>;
 /** How to start each. */
 export const STAND_INS: { readonly [Name in RoutedProviderName]: (options: StandInOptions) => Promise<ProviderStandIn> } = {
   'hcloud-floating-ip': openHcloudFloatingIps,
+  'hetzner-robot': openHetznerRobot,
   exec: openExec,
 };
 
