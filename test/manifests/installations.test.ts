@@ -18,7 +18,7 @@ const PROVIDERS = {
   'hcloud-floating-ip': { settings: { PROVIDER: 'hcloud-floating-ip', ADDRESSES: '203.0.113.10' }, token: 'a-token' },
   'hetzner-robot': {
     settings: { PROVIDER: 'hetzner-robot', ADDRESSES: '198.51.100.200' },
-    more: { secretGenerator: [{ name: 'hetzner-robot', literals: ['user=#ws+example', 'password=a-password'] }] },
+    more: { secretGenerator: [{ name: 'robot-login', literals: ['user=#ws+example', 'password=a-password'] }] },
   },
   exec: {
     settings: { PROVIDER: 'exec', ADDRESSES: '203.0.113.10', EXEC_COMMAND: '/etc/leasehold/exec/command' },
