@@ -19,7 +19,7 @@ const PROVIDERS = {
   'hcloud-alias-ip': { settings: { PROVIDER: 'hcloud-alias-ip', ADDRESSES: '10.20.0.50' }, token: 'a-token' },
   'hetzner-robot': {
     settings: { PROVIDER: 'hetzner-robot', ADDRESSES: '198.51.100.200' },
-    more: { secretGenerator: [{ name: 'hetzner-robot', literals: ['user=#ws+example', 'password=a-password'] }] },
+    more: { secretGenerator: [{ name: 'robot-login', literals: ['user=#ws+example', 'password=a-password'] }] },
   },
   exec: {
     settings: { PROVIDER: 'exec', ADDRESSES: '203.0.113.10', EXEC_COMMAND: '/etc/leasehold/exec/command' },
