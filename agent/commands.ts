@@ -122,7 +122,14 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
       apiServer: async () => (await credentials.access()).server,
       resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
       ask: network.ask,
-      provider: createProvider(settings, { clock, host, http: network.provider, kube: network.kube }),
+      provider: createProvider(settings, {
+        clock,
+        host,
+        http: network.provider,
+        kube: network.kube,
+        // What it has to say in passing is in the findings, too.
+        tell: () => undefined,
+      }),
       link: () => lookAtLink(settings, world.openLink),
     });
     const misspelt = unknownSettings(surroundings.env).map((name) =>

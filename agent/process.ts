@@ -39,6 +39,7 @@ import { askFor } from './probe/prober.ts';
 import { createProviderHttp } from './provider/http.ts';
 import { kindOf } from './provider/profiles.ts';
 import { createLog } from './report/log.ts';
+import { replaceFile } from './replace-file.ts';
 import { blotOut } from './secret.ts';
 import { establishResidence, residenceNames } from './residence.ts';
 import type { Log } from './report/log.ts';
@@ -227,6 +228,7 @@ const host: Host = {
       mac: addresses[0]?.mac.toLowerCase() ?? '',
       addresses: addresses.map(({ address }) => address),
     })),
+  writeFile: (path, text) => replaceFile(path, text, randomBytes(4).toString('hex')),
 };
 
 function openOutbound(clock: Clock): Outbound {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { describe, test } from 'node:test';
-import { DeadlineExceeded, sleep, withDeadline } from '../agent/clock.ts';
+import { DeadlineExceeded, sleep, unlessAborted, withDeadline } from '../agent/clock.ts';
 import { boottimeMs } from '../agent/link/libc.ts';
 import { ManualClock } from './support/manual-clock.ts';
 
@@ -52,6 +53,18 @@ test('sleeping ends at its time or with its signal', async () => {
   controller.abort(new Error('enough'));
   await assert.rejects(sleeping, /enough/);
   assert.equal(clock.timers, 0);
+});
+
+test('waiting for what is shared ends with it, or with the signal, and leaves nothing behind on that', async () => {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  const [patient, impatient] = [new AbortController(), new AbortController()];
+  const [one, other] = [unlessAborted(promise, patient.signal), unlessAborted(promise, impatient.signal)];
+  impatient.abort(new Error('enough'));
+  await assert.rejects(other, /enough/);
+  await assert.rejects(unlessAborted(promise, impatient.signal), /enough/);
+  resolve(7);
+  assert.equal(await one, 7);
+  assert.equal(getEventListeners(patient.signal, 'abort').length, 0);
 });
 
 test('the boot clock runs on and never back, with fractions of a millisecond', () => {

@@ -16,8 +16,20 @@ export interface HcloudSettings {
   readonly serverId: number | null;
 }
 
+export interface NetcupSettings {
+  readonly refreshToken: Secret;
+  /** The file that it lives in; null where it is in a variable. */
+  readonly refreshTokenPath: string | null;
+  readonly endpoint: string;
+  readonly authEndpoint: string;
+  /** This server's number and name; null where it is to be found. */
+  readonly serverId: number | null;
+  readonly serverName: string | null;
+}
+
 interface SettingsOf {
   readonly 'hcloud-floating-ip': HcloudSettings;
+  readonly netcup: NetcupSettings;
   readonly l2: object;
 }
 
@@ -26,6 +38,7 @@ export type ProviderSettings = { readonly [Name in ProviderName]: { readonly nam
 /** How each provider's settings are read; null where a problem has been noted. */
 const READ: { readonly [Name in ProviderName]: (reader: SettingsReader, name: ProviderName) => SettingsOf[Name] | null } = {
   'hcloud-floating-ip': readHcloud,
+  netcup: readNetcup,
   l2: () => ({}),
 };
 
@@ -49,4 +62,22 @@ function readHcloud(reader: SettingsReader, name: ProviderName): HcloudSettings 
   const metadataEndpoint = reader.get('HCLOUD_METADATA_ENDPOINT');
   const serverId = reader.get('HCLOUD_SERVER_ID');
   return token === null || endpoint === null || metadataEndpoint === null ? null : { token, endpoint, metadataEndpoint, serverId };
+}
+
+function readNetcup(reader: SettingsReader): NetcupSettings | null {
+  const refreshToken = reader.secret(
+    'NETCUP_REFRESH_TOKEN',
+    'netcup asks the API of the Server Control Panel; "leasehold netcup-login" gets one',
+  );
+  const endpoint = reader.get('NETCUP_ENDPOINT');
+  const authEndpoint = reader.get('NETCUP_AUTH_ENDPOINT');
+  if (refreshToken === null || endpoint === null || authEndpoint === null) return null;
+  return {
+    refreshToken,
+    refreshTokenPath: reader.secretPath('NETCUP_REFRESH_TOKEN'),
+    endpoint,
+    authEndpoint,
+    serverId: reader.get('NETCUP_SERVER_ID'),
+    serverName: reader.get('NETCUP_SERVER_NAME'),
+  };
 }

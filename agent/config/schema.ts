@@ -19,6 +19,7 @@ import {
   oneOf,
   port,
   positiveInteger,
+  serverName,
   text,
   token,
   uid,
@@ -117,7 +118,7 @@ export const SCHEMA = {
   PROVIDER: setting({
     format: oneOf(...PROVIDER_NAMES),
     default: null,
-    doc: 'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, or `l2` for a segment that the nodes share, by ARP and NDP.',
+    doc: 'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, `netcup` for failover IPs of netcup, or `l2` for a segment that the nodes share, by ARP and NDP.',
   }),
   PROVIDER_TIMEOUT: setting({
     format: durationFrom('5s'),
@@ -152,6 +153,36 @@ export const SCHEMA = {
     doc:
       "This server's number, where neither the metadata service nor the Node's `spec.providerID` tells it. (The Node is asked only where the agent may " +
       'read it, which the component `node-reading` of the manifests allows.)',
+  }),
+  NETCUP_REFRESH_TOKEN: setting({
+    format: token,
+    default: null,
+    isSecret: true,
+    doc: 'Required for `netcup`. A refresh token of the Server Control Panel, as `leasehold netcup-login` gets it. Where netcup replaces it, the new one is written to the file, if that can be written.',
+  }),
+  NETCUP_ENDPOINT: setting({
+    format: baseUrl,
+    default: 'https://www.servercontrolpanel.de/scp-core',
+    doc: "The API of netcup's Server Control Panel.",
+  }),
+  NETCUP_AUTH_ENDPOINT: setting({
+    format: baseUrl,
+    default: 'https://www.servercontrolpanel.de/realms/scp/protocol/openid-connect',
+    doc: 'Where it gives out tokens.',
+  }),
+  NETCUP_SERVER_ID: setting({
+    format: positiveInteger,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc: "This server's number at netcup.",
+  }),
+  NETCUP_SERVER_NAME: setting({
+    format: serverName,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc:
+      "This server's name at netcup, such as `v2202601000000000001`. Where neither is set, the Node's annotations `netcup.noshoes.xyz/server-name` and " +
+      "`netcup.noshoes.xyz/primary-mac` tell (with the component `node-reading` of the manifests), else the node's hardware address, else its main address.",
   }),
   PROBES: setting({
     format: probeList,

@@ -6,10 +6,12 @@
 import type { AddressKind } from '../contender/settings.ts';
 import { HCLOUD_FLOATING_IP } from './hcloud-floating-ip.ts';
 import { L2_PROFILE } from './l2.ts';
+import { NETCUP } from './netcup.ts';
 import type { ProviderProfile } from './profile.ts';
 
 const PROFILES = {
   'hcloud-floating-ip': HCLOUD_FLOATING_IP,
+  netcup: NETCUP,
   l2: L2_PROFILE,
 } as const satisfies Readonly<Record<string, ProviderProfile>>;
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
+import { secretsIn } from '../../agent/config/provider-settings.ts';
 import { loadSettings, SettingsError, unknownSettings } from '../../agent/config/settings.ts';
 import type { Settings } from '../../agent/config/settings.ts';
 import { SCHEMA } from '../../agent/config/schema.ts';
@@ -144,11 +145,7 @@ describe('settings', () => {
 
   test('a secret does not show, however the settings are printed', () => {
     const settings = load(WORKING);
-    for (const text of [
-      JSON.stringify(settings),
-      inspect(settings, { depth: 9 }),
-      String(settings.provider.name === 'l2' ? '' : settings.provider.token),
-    ]) {
+    for (const text of [JSON.stringify(settings), inspect(settings, { depth: 9 }), secretsIn(settings.provider).join()]) {
       assert.doesNotMatch(text, /very-secret/);
     }
   });
@@ -174,7 +171,7 @@ describe('what is wrong with settings', () => {
       'PROVIDER="aws"',
     ]);
     assert.ok(found.includes('LEASE_DURATION="3 seconds" is not accepted: write a duration from 1ms to 1440m, such as 500ms, 3s or 1m'));
-    assert.ok(found.includes('PROVIDER="aws" is not accepted: write hcloud-floating-ip or l2'));
+    assert.ok(found.includes('PROVIDER="aws" is not accepted: write hcloud-floating-ip or netcup or l2'));
   });
 
   /** A value that is refused, for every setting that can refuse one. */
@@ -211,6 +208,10 @@ describe('what is wrong with settings', () => {
     HCLOUD_ENDPOINT: ['api.hetzner.cloud', 'ftp://x', 'https://x/?a=b', 'https://x/#y'],
     HCLOUD_METADATA_ENDPOINT: ['169.254.169.254'],
     HCLOUD_SERVER_ID: ['edge-b', '-1', '1e3'],
+    NETCUP_ENDPOINT: ['www.servercontrolpanel.de', 'https://x/?a=b'],
+    NETCUP_AUTH_ENDPOINT: ['servercontrolpanel'],
+    NETCUP_SERVER_ID: ['v22', '0'],
+    NETCUP_SERVER_NAME: ['my server', '-v22', 'v22,v23'],
     PROBES: [
       ',,',
       '127.0.0.1:80',
@@ -242,7 +243,7 @@ describe('what is wrong with settings', () => {
   /** Any text will do for these. */
   const FREE_TEXT = ['KUBECONFIG'];
   /** Refused without being shown. */
-  const SECRETS = ['HCLOUD_TOKEN'];
+  const SECRETS = ['HCLOUD_TOKEN', 'NETCUP_REFRESH_TOKEN'];
 
   test('covers every setting there is', () => {
     assert.deepEqual([...Object.keys(MALFORMED), ...FREE_TEXT, ...SECRETS].sort(), Object.keys(SCHEMA).sort());
@@ -270,6 +271,16 @@ describe('what is wrong with settings', () => {
       /^HCLOUD_TOKEN is not set: .* or name a file in HCLOUD_TOKEN_FILE$/,
     );
     assert.deepEqual(problems({ ...WORKING, HCLOUD_TOKEN: undefined, PROVIDER: 'l2' }), []);
+  });
+
+  test('what netcup needs, and where its refresh token is kept', () => {
+    const netcup = { ...WORKING, PROVIDER: 'netcup', HCLOUD_TOKEN: undefined };
+    assert.match(problems(netcup).join(), /^NETCUP_REFRESH_TOKEN is not set: .*"leasehold netcup-login".*NETCUP_REFRESH_TOKEN_FILE$/);
+    const { provider } = load({ ...netcup, NETCUP_REFRESH_TOKEN_FILE: '/token', NETCUP_SERVER_NAME: 'v22' }, { '/token': 'a.b.c\n' });
+    assert.ok(provider.name === 'netcup');
+    assert.deepEqual([provider.refreshToken.reveal(), provider.refreshTokenPath, provider.serverName], ['a.b.c', '/token', 'v22']);
+    const other = load({ ...netcup, NETCUP_REFRESH_TOKEN: 'a.b.c' }).provider;
+    assert.ok(other.name === 'netcup' && other.refreshTokenPath === null);
   });
 
   test('timings that are not safe together, with the numbers to change', () => {

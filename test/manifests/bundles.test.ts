@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { describe, test } from 'node:test';
 import { loadAll } from 'js-yaml';
+import { secretsIn } from '../../agent/config/provider-settings.ts';
 import { loadSettings, SettingsError } from '../../agent/config/settings.ts';
 import { bundles, PLACEHOLDERS } from '../../scripts/bundles.ts';
 import { problemsOf } from '../support/kube-schemas.ts';
@@ -76,7 +77,7 @@ describe('rendered bundles', { skip: cannotRender() }, () => {
         [['203.0.113.77', 24]],
       );
       assert.ok(name.endsWith(provider.name));
-      if (provider.name !== 'l2') assert.equal(provider.token.reveal(), VALUES.token);
+      for (const secret of secretsIn(provider)) assert.equal(secret.reveal(), VALUES.token);
       assert.equal(containerOf(objects).image, VALUES.image);
     });
   }

@@ -26,6 +26,7 @@ const GRANTS_MORE = /beside-application|node-reading/;
 const BY_PROVIDER = {
   // It lingers for as long as a move at the provider may take.
   'hcloud-floating-ip': { capabilities: ['NET_ADMIN'], endsWithinS: profileOf('hcloud-floating-ip').claimTimeoutMs / 1_000 + 10 },
+  netcup: { capabilities: ['NET_ADMIN'], endsWithinS: profileOf('netcup').claimTimeoutMs / 1_000 + 10 },
   // Nothing lingers: what takes longest is a Lease that cannot be released.
   l2: { capabilities: ['NET_ADMIN', 'NET_RAW'], endsWithinS: 10 },
 };

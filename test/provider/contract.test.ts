@@ -37,7 +37,7 @@ const NO_KUBE: KubeHttp = {
   stream: () => Promise.reject(new Error('there is no Kubernetes here')),
 };
 
-const HOST: Host = { interfaces: () => [{ name: 'eth0', mac: ME.mac, addresses: [ME.ip] }] };
+const HOST: Host = { interfaces: () => [{ name: 'eth0', mac: ME.mac, addresses: [ME.ip] }], writeFile: () => undefined };
 
 interface ClaimOptions extends Partial<Pick<ClaimTerms, 'isFirst' | 'mayWrite'>> {
   readonly deadlineMs?: number;
@@ -80,7 +80,13 @@ for (const name of ROUTED_PROVIDERS) {
         serviceAccountFolder: '/nowhere',
       });
       secrets = secretsIn(settings.provider).flatMap(({ everHeld }) => everHeld);
-      return createProvider(settings, { clock: REAL_CLOCK, host: HOST, http: createProviderHttp(REAL_CLOCK, OUTBOUND), kube: NO_KUBE });
+      return createProvider(settings, {
+        clock: REAL_CLOCK,
+        host: HOST,
+        http: createProviderHttp(REAL_CLOCK, OUTBOUND),
+        kube: NO_KUBE,
+        tell: () => undefined,
+      });
     }
 
     test('is ready once it has found this server and the addresses, and has only read for that', async () => {

@@ -92,7 +92,7 @@ export class SimProcess {
       clock: this.clock,
       random: () => this.#world.random.next(),
       network: this.#world.network(this),
-      host: { interfaces: () => [] },
+      host: { interfaces: () => [], writeFile: () => undefined },
       identity: this.identity,
       version: 'simulated',
       link,

@@ -213,7 +213,7 @@ export class SmallCluster {
         serve: () => ({ changed: () => undefined, close: () => undefined }),
         close: () => kube.close(),
       },
-      host: { interfaces: () => [] },
+      host: { interfaces: () => [], writeFile: () => undefined },
       link: new MemoryLink(link, [IP]),
       establishResidence: (_signal, onReport) => {
         onReport({ residence: 'alone', reason: 'no other agent runs on this node' });

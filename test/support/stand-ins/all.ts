@@ -3,6 +3,7 @@
  */
 import type { ProviderName } from '../../../agent/provider/profiles.ts';
 import { openHcloudFloatingIps } from './hcloud-floating-ip.ts';
+import { openNetcup } from './netcup.ts';
 import type { ProviderStandIn, StandInOptions } from './stand-in.ts';
 
 export type RoutedProviderName = Exclude<ProviderName, 'l2'>;
@@ -10,6 +11,7 @@ export type RoutedProviderName = Exclude<ProviderName, 'l2'>;
 /** How to start each. */
 export const STAND_INS: { readonly [Name in RoutedProviderName]: (options: StandInOptions) => Promise<ProviderStandIn> } = {
   'hcloud-floating-ip': openHcloudFloatingIps,
+  netcup: openNetcup,
 };
 
 export const ROUTED_PROVIDERS = Object.keys(STAND_INS) as RoutedProviderName[];
