@@ -45,6 +45,7 @@ const BY_PROVIDER = {
     endsWithinS: profileOf('hcloud-alias-ip').claimTimeoutMs / 1_000 + 10,
     memory: '192Mi',
   },
+  netcup: { capabilities: ['NET_ADMIN'], endsWithinS: profileOf('netcup').claimTimeoutMs / 1_000 + 10, memory: '192Mi' },
   'hetzner-robot': { capabilities: ['NET_ADMIN'], endsWithinS: profileOf('hetzner-robot').claimTimeoutMs / 1_000 + 10, memory: '192Mi' },
   // Beside the agent there is room for what it runs.
   exec: { capabilities: ['NET_ADMIN'], endsWithinS: profileOf('exec').claimTimeoutMs / 1_000 + 10, memory: '320Mi' },
