@@ -39,7 +39,7 @@ import { LinkUnusable } from './link/kernel-link.ts';
 import type { Outbound } from './outbound.ts';
 import type { Link } from './ports.ts';
 import { kindOf } from './provider/profiles.ts';
-import { createProvider } from './providers.ts';
+import { createBudgetedProvider } from './providers.ts';
 import { blotOut } from './secret.ts';
 
 export interface Terminal {
@@ -122,7 +122,7 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
       apiServer: async () => (await credentials.access()).server,
       resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
       ask: network.ask,
-      provider: createProvider(settings, { clock, host, http: network.provider, kube: network.kube }),
+      provider: createBudgetedProvider(settings, { clock, host, http: network.provider, kube: network.kube }, () => undefined).provider,
       link: () => lookAtLink(settings, world.openLink),
     });
     const misspelt = unknownSettings(surroundings.env).map((name) =>

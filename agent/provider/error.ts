@@ -37,12 +37,19 @@ export class ProviderError extends Error {
   readonly retryAfterMs: number | null;
   /** The provider's own code, where it gave one. */
   readonly providerCode: string | null;
+  /** Whether the request may have left this machine. */
+  readonly wasSent: boolean;
 
-  constructor(code: ProviderErrorCode, message: string, said: { retryAfterMs?: number | null; providerCode?: string | null } = {}) {
+  constructor(
+    code: ProviderErrorCode,
+    message: string,
+    said: { retryAfterMs?: number | null; providerCode?: string | null; wasSent?: boolean } = {},
+  ) {
     super(message);
     this.code = code;
     this.retryAfterMs = said.retryAfterMs ?? null;
     this.providerCode = said.providerCode ?? null;
+    this.wasSent = said.wasSent ?? true;
   }
 
   /** Whether trying again cannot help before a person has acted. */

@@ -12,6 +12,7 @@ import type { Secret } from '../secret.ts';
 import { ClaimWithdrawn, ProviderError } from './error.ts';
 import type { ProviderErrorCode } from './error.ts';
 import type { ProviderAnswer, ProviderHttp } from './http.ts';
+import { rateLimitPauseMs } from './rate-limit.ts';
 
 /** A read that hangs is worth less than the next one; a write that may have been accepted is worth waiting for. */
 const READ_TIMEOUT_MS = 2_000;
@@ -25,9 +26,6 @@ const ACTION_POLL_FIRST_MS = 100;
 const ACTION_POLL_OFTEN_FOR_MS = 3_000;
 const ACTION_POLL_GROWTH = 1.5;
 const ACTION_POLL_MAX_MS = 1_000;
-/** What the documentation grants a project: one request per second on average. */
-const REFILL_MS = 1_000;
-const RATE_LIMIT_PAUSE_MAX_MS = 60_000;
 
 /** An action as the API reports it; `error` says why it failed. */
 export interface HcloudAction {
@@ -214,20 +212,4 @@ function codeOfStatus(status: number, isWrite: boolean): ProviderErrorCode {
     default:
       return isWrite ? 'unknown-outcome' : 'unavailable';
   }
-}
-
-/**
- * How long until the project may send a request again. RateLimit-Reset is the second when the whole budget is back; the
- * budget refills evenly, so one request is possible after its share of that time.
- */
-function rateLimitPauseMs({ headers }: ProviderAnswer, wallMs: number): number {
-  const limit = Number(headers['ratelimit-limit']);
-  const remaining = Number(headers['ratelimit-remaining']);
-  const resetS = Number(headers['ratelimit-reset']);
-  const date = headers['date'];
-  // Both instants are the server's where it names its own time, so that our clock may be wrong.
-  const nowMs = typeof date === 'string' && !Number.isNaN(Date.parse(date)) ? Date.parse(date) : wallMs;
-  if (![limit, remaining, resetS].every(Number.isFinite) || limit <= remaining) return REFILL_MS;
-  const perRequestMs = (resetS * 1_000 - nowMs) / (limit - remaining);
-  return Math.min(RATE_LIMIT_PAUSE_MAX_MS, Math.max(REFILL_MS, perRequestMs));
 }

@@ -6,7 +6,9 @@
  */
 import type { Clock } from '../clock.ts';
 import { ProviderError } from './error.ts';
-import type { ProviderAnswer, ProviderHttp } from './http.ts';
+import type { ProviderHttp } from './http.ts';
+import { budgetOf } from './rate-limit.ts';
+import type { SaidBudget } from './rate-limit.ts';
 
 /** One exchange that has ended. */
 export interface ProviderExchange {
@@ -16,7 +18,7 @@ export interface ProviderExchange {
   readonly code: string;
   readonly elapsedMs: number;
   /** How many requests the provider grants and how many of them are left, where the answer says so. */
-  readonly budget: { readonly limit: number; readonly remaining: number } | null;
+  readonly budget: SaidBudget | null;
 }
 
 /** Wraps HTTP so that each exchange is told of once it has ended. */
@@ -35,14 +37,4 @@ export function observedProviderHttp(http: ProviderHttp, clock: Clock, onExchang
       throw error;
     }
   };
-}
-
-/** RateLimit-Limit and RateLimit-Remaining, as Hetzner's APIs send them: https://docs.hetzner.cloud (rate limiting). */
-function budgetOf({ headers }: ProviderAnswer): ProviderExchange['budget'] {
-  const [limit, remaining] = [countIn(headers['ratelimit-limit']), countIn(headers['ratelimit-remaining'])];
-  return limit === null || remaining === null ? null : { limit, remaining };
-}
-
-function countIn(header: string | readonly string[] | undefined): number | null {
-  return typeof header === 'string' && /^\d{1,15}$/.test(header.trim()) ? Number(header) : null;
 }

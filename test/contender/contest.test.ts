@@ -28,7 +28,7 @@ function claimedAfterMs(driver: Driver): number {
 
 /** The holder goes on, and every owner that it reads is itself. */
 function stay(driver: Driver, ms: number): Driver {
-  for (const untilMs = driver.nowMs + ms; driver.nowMs < untilMs; ) {
+  for (const untilMs = driver.nowMs + ms; driver.nowMs < untilMs;) {
     driver.serveOn(500);
     const state = driver.address();
     if (state.is === 'bound' && state.claim.is === 'confirmed' && state.claim.attempt !== null) driver.ownerIs({ is: 'self' });
