@@ -65,7 +65,7 @@ export interface Fault extends Named {
   readonly mend?: (stage: LabStage, holder: string) => Promise<void> | void;
   /** Ends agents and starts new ones. */
   readonly restarts?: true;
-  /** Afterwards agents stand back for a while: they are started afresh, so that the next fault finds them as any other. */
+  /** Afterwards agents stand back for a while, or are patient with whoever takes the address away: they are started afresh, so that the next fault finds them as any other. */
   readonly leavesMarks?: true;
 }
 
@@ -709,6 +709,7 @@ export const FAULTS: readonly (Fault | Untried)[] = [
       stage.hcloud.move(FLOATING_IP, placeOf(other).server);
       await until('it is routed back', () => stage.owner() === holder);
     },
+    leavesMarks: true,
   },
   {
     name: 'token revoked, for 6 s',
