@@ -38,7 +38,7 @@ import { unusableLinkFinding } from './link/checks.ts';
 import { LinkUnusable } from './link/kernel-link.ts';
 import type { Outbound } from './outbound.ts';
 import type { Link } from './ports.ts';
-import { createProvider } from './providers.ts';
+import { createBudgetedProvider } from './providers.ts';
 import { blotOut } from './secret.ts';
 
 export interface Terminal {
@@ -130,14 +130,12 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
       apiServer: async () => (await credentials.access()).server,
       resolve: world.resolve,
       ask: network.ask,
-      provider: createProvider(settings, {
-        clock,
-        host,
-        http: network.provider,
-        kube: network.kube,
-        // What it has to say in passing is in the findings, too.
-        tell: () => undefined,
-      }),
+      // What it has to say in passing is in the findings, too.
+      provider: createBudgetedProvider(
+        settings,
+        { clock, host, http: network.provider, kube: network.kube, tell: () => undefined },
+        () => undefined,
+      ).provider,
       link: (mac) => lookAtLink(settings, mac, world),
     });
     const misspelt = unknownSettings(surroundings.env).map((name) =>

@@ -11,6 +11,8 @@ import type { Host } from './host.ts';
 import { readAnnotations, readProviderId } from './kube/node.ts';
 import type { KubeHttp } from './kube/transport.ts';
 import type { Provider } from './ports.ts';
+import { Budget } from './provider/budget.ts';
+import { Budgeted } from './provider/budgeted.ts';
 import { HcloudAliasIp } from './provider/hcloud-alias-ip.ts';
 import { Exec } from './provider/exec.ts';
 import { ExecCommand } from './provider/exec-command.ts';
@@ -27,6 +29,7 @@ import { NetcupOpenId } from './provider/netcup-openid.ts';
 import { OwnNetcupServer } from './provider/netcup-server.ts';
 import { NetcupTokens } from './provider/netcup-tokens.ts';
 import { Netcup } from './provider/netcup.ts';
+import { profileOf } from './provider/profiles.ts';
 
 /** What a provider may use of the world. */
 export interface ProviderWorld {
@@ -36,6 +39,20 @@ export interface ProviderWorld {
   readonly kube: KubeHttp;
   /** Told what somebody has to know and no answer would tell, in the place of what was said before under the same name. */
   readonly tell: (finding: Finding) => void;
+}
+
+/** The provider that the settings name, behind a ledger of what is asked of it. `onNotice` is told what is held back. */
+export function createBudgetedProvider(
+  settings: Settings,
+  world: ProviderWorld,
+  onNotice: (message: string) => void,
+): { readonly provider: Provider; readonly budget: Budget } {
+  const { provider, addresses, movesPerHour } = settings;
+  const allowed = { addresses: addresses.map(({ text }) => text), movesPerHour };
+  const budget = new Budget(profileOf(provider.name), allowed, world.clock, onNotice);
+  const budgeted = new Budgeted(budget, world.clock);
+  const host = { ...world.host, run: budgeted.run(world.host.run) };
+  return { provider: budgeted.provider(createProvider(settings, { ...world, host, http: budgeted.http(world.http) })), budget };
 }
 
 export function createProvider({ provider, addresses, nodeName }: Settings, world: ProviderWorld): Provider {

@@ -144,6 +144,13 @@ export const SCHEMA = {
     defaultDoc: defaultsOf((profile) => profile.verifyIntervalMs),
     doc: 'How often a holder reads back where the provider routes the addresses. Without effect with `PROVIDER=l2`.',
   }),
+  MOVES_PER_HOUR: setting({
+    format: positiveInteger,
+    default: '30',
+    doc:
+      'How often an address may move within an hour before its holder stops claiming it back from somebody else who takes it away. All moves count that ' +
+      'this agent has made or seen, failovers too, but no failover is held back by it. What the provider itself grants is kept besides. Without effect with `PROVIDER=l2`.',
+  }),
   HCLOUD_TOKEN: setting({
     format: token,
     default: null,

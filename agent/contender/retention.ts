@@ -86,7 +86,8 @@ export function onRetainedOwnerRead(turn: Turn, address: string, state: Retained
   const isWaitedFor = state.is === 'held-over' && state.isOff;
   const longestMs = OWNER_PAUSE_MAX_MS[isWaitedFor ? 'lingering' : state.is];
   const pauseMs = isElsewhere ? before.pauseMs : Math.min(longestMs, before.pauseMs * PAUSE_GROWTH);
-  const readAtMs = turn.nowMs + (isElsewhere ? FOREIGN_REREAD_MS : pauseMs) * turn.draft.settings.ownerReadPace;
+  const againAtMs = turn.nowMs + (isElsewhere ? FOREIGN_REREAD_MS : pauseMs) * turn.draft.settings.ownerReadPace;
+  const readAtMs = owner.is === 'unknown' ? Math.max(againAtMs, owner.notBeforeMs ?? 0) : againAtMs;
   const isHere = owner.is === 'unknown' ? before.isHere : owner.is === 'self';
   const next = { ...state, reading: { attempt: null, readAtMs, pauseMs, foreignReads, isHere } };
   turn.setAddress(address, next);

@@ -87,6 +87,7 @@ async function exchange(
 /** The library's own error is not kept as a cause: it carries the request with its headers. */
 function toProviderError(error: Error, { method, url }: ProviderCall): ProviderError {
   const code = error instanceof RequestError ? error.code : '';
-  const isUnknown = method !== 'GET' && (error instanceof DeadlineExceeded || !NEVER_SENT.includes(code));
-  return new ProviderError(isUnknown ? 'unknown-outcome' : 'unavailable', `${method} ${url}: ${error.message || code}`);
+  const wasSent = error instanceof DeadlineExceeded || !NEVER_SENT.includes(code);
+  const isUnknown = method !== 'GET' && wasSent;
+  return new ProviderError(isUnknown ? 'unknown-outcome' : 'unavailable', `${method} ${url}: ${error.message || code}`, { wasSent });
 }

@@ -262,6 +262,7 @@ describe('what is wrong with settings', () => {
       'http://x/#expect=2xx',
       'http://x/#verify=maybe',
     ],
+    MOVES_PER_HOUR: ['0', '-1', 'none', '1.5'],
     PROBE_INTERVAL: ['1'],
     PROBE_TIMEOUT: ['1 s'],
     PROBE_RISE: ['many'],
