@@ -73,6 +73,7 @@ describe('a move that the provider answers after several lease durations', needs
   let bundle: string;
   let world: AgentWorld;
   let robot: ProviderStandIn;
+  let rival: Agent | null = null;
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'leasehold-slow-'));
@@ -87,6 +88,11 @@ describe('a move that the provider answers after several lease durations', needs
     robot.move(IP, 'node-b');
   });
   afterEach(async () => {
+    rival?.shutdown('the test ends');
+    // So that it need not linger.
+    robot.move(IP, 'node-a');
+    await rival?.stopped;
+    rival = null;
     await world.close();
     await robot.close();
   });
@@ -98,19 +104,18 @@ describe('a move that the provider answers after several lease durations', needs
     world.start(bundle, { ...UNSET, ...robot.env('node-a'), ...TIMINGS });
     await eventually('the move is under way', () => robot.acceptedCount === 1);
     const begun = stored.length;
-    const rival = startRival(world, robot);
-    await eventually('the rival stands by', () => rival.contender.life.is === 'standby' && rival.contender.observation !== null);
+    const other = startRival(world, robot);
+    rival = other;
+    await eventually('the rival stands by', () => other.contender.life.is === 'standby' && other.contender.observation !== null);
     await eventually('it serves', async () => (await world.status())?.role === 'serving', MOVE_MS + 10_000);
     const during = stored.slice(begun);
     assert.ok(during.length >= MOVE_MS / DURATION_MS, `${during.length} renewals`);
     const terms = new Set(stored.slice(begun - 1).map(({ holder, transitions }) => `${holder} ${transitions}`));
     assert.equal(terms.size, 1, [...terms].join());
     assert.match([...terms][0] ?? '', /^node-a_/);
-    assert.equal(rival.contender.life.is, 'standby');
+    assert.equal(other.contender.life.is, 'standby');
     assert.equal(robot.ownerOf(IP), 'node-a');
     assert.equal(robot.writes(), 1);
-    rival.shutdown('the test ends');
-    await rival.stopped;
   });
 
   test('is left to itself by a holder that is asked to end, which goes on serving until it has ended', async () => {
