@@ -35,11 +35,10 @@ interface Forms {
  */
 export function blotOut(text: string, secrets: readonly string[]): string {
   let clean = text;
-  for (const secret of secrets) {
-    const { whole, byBeginning } = rememberedForms(secret);
-    for (const form of whole) clean = clean.replaceAll(form, MASK);
-    for (const [beginning, forms] of byBeginning) clean = withoutBeginning(clean, beginning, forms);
-  }
+  const all = secrets.map(rememberedForms);
+  for (const { whole } of all) for (const form of whole) clean = clean.replaceAll(form, MASK);
+  // Only then: what one begins with may be the beginning of another, whose rest would not be recognised any more.
+  for (const { byBeginning } of all) for (const [beginning, forms] of byBeginning) clean = withoutBeginning(clean, beginning, forms);
   return clean;
 }
 

@@ -45,6 +45,11 @@ describe('blotting out', () => {
     assert.match(blotOut(Buffer.from(key).toString('base64'), [key]), /^\[secret\]=*$/);
   });
 
+  test('leaves no rest of one that begins like another', () => {
+    const [one, other] = ['p@ss "6c60c19e57174008', 'p@ss "fd676353a5c57684'];
+    assert.equal(blotOut(encodeURIComponent(other), [one, other]), '[secret]');
+  });
+
   test('leaves alone what is too short to be one, and everything else', () => {
     assert.equal(blotOut('a short one stays', ['one', '']), 'a short one stays');
     assert.equal(blotOut('nothing to see', [TOKEN]), 'nothing to see');

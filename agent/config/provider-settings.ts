@@ -25,7 +25,7 @@ export interface HcloudAliasSettings extends HcloudSettings {
 export interface RobotSettings {
   readonly user: Secret;
   readonly password: Secret;
-  /** Both as HTTP Basic has them: `user:password`. */
+  /** Both as HTTP Basic sends them: `user:password` in base64. */
   readonly login: Secret;
   readonly endpoint: string;
   /** This server's main IPv4 address; null where it is to be found. */
@@ -107,11 +107,11 @@ function readRobot(reader: SettingsReader, name: ProviderName): RobotSettings | 
   const [user, password] = [reader.secret('ROBOT_USER', why), reader.secret('ROBOT_PASSWORD', why)];
   const endpoint = reader.get('ROBOT_ENDPOINT');
   if (user === null || password === null || endpoint === null) return null;
-  // A secret of its own, because what is sent holds them only together, in base64.
+  // A secret of its own, because others may say it back in yet another form.
   const login = new Secret(() => {
     user.reload();
     password.reload();
-    return `${user.reveal()}:${password.reveal()}`;
+    return Buffer.from(`${user.reveal()}:${password.reveal()}`).toString('base64');
   });
   return { user, password, login, endpoint, serverIp: reader.get('ROBOT_SERVER_IP'), serverIpv6Net: reader.get('ROBOT_SERVER_IPV6_NET') };
 }

@@ -61,7 +61,7 @@ interface Write {
 export class RobotApi {
   readonly #http: ProviderHttp;
   readonly #endpoint: string;
-  /** `user:password`, as HTTP Basic has it. */
+  /** `user:password` in base64, as HTTP Basic sends it. */
   readonly #login: Secret;
   readonly #refused = new Set<string>();
   readonly #reads = new Turns<'read'>();
@@ -125,7 +125,7 @@ export class RobotApi {
       method,
       url: this.#endpoint + path,
       operation: operationOf(method, path),
-      headers: { authorization: `Basic ${Buffer.from(login).toString('base64')}` },
+      headers: { authorization: `Basic ${login}` },
       family: 4,
       timeoutMs: write === undefined ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS,
       signal,

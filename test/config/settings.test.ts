@@ -165,12 +165,13 @@ describe('settings', () => {
     const env = { ...WORKING, PROVIDER: 'hetzner-robot', ROBOT_USER_FILE: '/user', ROBOT_PASSWORD_FILE: '/password' };
     const { provider, providerTimeoutMs, verifyIntervalMs } = load(env, files);
     assert.ok(provider.name === 'hetzner-robot');
-    assert.equal(provider.login.reveal(), '#ws+example:pass:word "1"');
+    const sent = (login: string): string => Buffer.from(login).toString('base64');
+    assert.equal(provider.login.reveal(), sent('#ws+example:pass:word "1"'));
     files['/password'] = 'the-next-one\n';
     assert.equal(provider.login.reload(), true);
-    assert.equal(provider.login.reveal(), '#ws+example:the-next-one');
+    assert.equal(provider.login.reveal(), sent('#ws+example:the-next-one'));
     assert.ok(
-      secretsIn(provider).some(({ everHeld }) => everHeld.includes('#ws+example:pass:word "1"')),
+      secretsIn(provider).some(({ everHeld }) => everHeld.includes(sent('#ws+example:pass:word "1"'))),
       'what was sent before stays secret',
     );
     assert.deepEqual([providerTimeoutMs, verifyIntervalMs], [180_000, 300_000]);

@@ -36,7 +36,7 @@ describe('docs/hetzner-robot.md', { skip: cannotRender() }, () => {
         serviceAccountFolder: '/sa',
       });
       assert.ok(provider.name === 'hetzner-robot');
-      assert.equal(provider.login.reveal(), '#ws+a1b2c3:YOUR-PASSWORD');
+      assert.deepEqual([provider.user.reveal(), provider.password.reveal()], ['#ws+a1b2c3', 'YOUR-PASSWORD']);
       assert.deepEqual(
         addresses.map(({ text }) => text),
         ['203.0.113.10'],

@@ -52,7 +52,9 @@ describe('a claim', () => {
       if (method === 'POST') world.robot.move(IP, ME.ip);
       return null;
     };
+    const beganAtMs = world.clock.nowMs();
     assert.deepEqual(await world.claim(provider), { is: 'confirmed' });
+    assert.ok(world.clock.nowMs() - beganAtMs < 1_000, 'nothing has to be waited for');
     assert.equal(world.robot.acceptedCount, 0);
     assert.equal(world.calls.at(-1)?.operation, 'GET /failover/{ip}');
   });
