@@ -69,5 +69,7 @@ export interface ProviderStandIn {
   writes(node?: string): number;
   /** How many of them were accepted. */
   readonly acceptedCount: number;
+  /** What was somebody else's and is not there any more, in words, where somebody else has anything there that could be lost. */
+  lost?(): readonly string[];
   close(): Promise<void>;
 }
