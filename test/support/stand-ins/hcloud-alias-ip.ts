@@ -44,7 +44,9 @@ export async function openHcloudAliasIps(options: StandInOptions): Promise<Provi
         ],
       })),
       actionMs: options.moveMs,
-      onOwner: (ip, server) => options.onOwner?.(ip, servers.nodeOf(server)),
+      onOwner: (ip, server) => {
+        if (addresses.includes(ip)) options.onOwner?.(ip, servers.nodeOf(server));
+      },
       onAccepted: ({ from }) => options.onAccepted?.(from),
     },
     options.host,
