@@ -41,8 +41,10 @@ interface Kustomization {
 /** All bundles. */
 export function bundles(image: string): Bundle[] {
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
-  // An overlay of somebody's own may keep its settings elsewhere, and is nobody else's matter.
-  const overlays = readdirSync(join(MANIFESTS, 'overlays')).filter((name) => existsSync(join(MANIFESTS, 'overlays', name, 'settings.env')));
+  // An overlay of somebody's own may keep its settings elsewhere, and is nobody else's matter; of Robot's the Secret has two keys.
+  const overlays = readdirSync(join(MANIFESTS, 'overlays')).filter(
+    (name) => name !== 'hetzner-robot' && existsSync(join(MANIFESTS, 'overlays', name, 'settings.env')),
+  );
   return overlays.flatMap((overlay) => {
     const isProvider = overlay in PROVIDERS;
     const fitting = Object.keys(PROVIDERS).filter((name) => PROVIDERS[name]?.isAlone !== true);

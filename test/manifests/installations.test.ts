@@ -17,6 +17,10 @@ const WAYS = ['on-chosen-nodes', 'on-control-plane-nodes'];
 const PROVIDERS = {
   'hcloud-floating-ip': { settings: { PROVIDER: 'hcloud-floating-ip', ADDRESSES: '203.0.113.10' }, token: 'a-token' },
   'hcloud-alias-ip': { settings: { PROVIDER: 'hcloud-alias-ip', ADDRESSES: '10.20.0.50' }, token: 'a-token' },
+  'hetzner-robot': {
+    settings: { PROVIDER: 'hetzner-robot', ADDRESSES: '198.51.100.200' },
+    more: { secretGenerator: [{ name: 'robot-login', literals: ['user=#ws+example', 'password=a-password'] }] },
+  },
   exec: {
     settings: { PROVIDER: 'exec', ADDRESSES: '203.0.113.10', EXEC_COMMAND: '/etc/leasehold/exec/command' },
     configMaps: [{ name: 'exec-command', literals: ['command=#!/nodejs/bin/node'] }],
@@ -41,6 +45,7 @@ const BY_PROVIDER = {
     endsWithinS: profileOf('hcloud-alias-ip').claimTimeoutMs / 1_000 + 10,
     memory: '192Mi',
   },
+  'hetzner-robot': { capabilities: ['NET_ADMIN'], endsWithinS: profileOf('hetzner-robot').claimTimeoutMs / 1_000 + 10, memory: '192Mi' },
   // Beside the agent there is room for what it runs.
   exec: { capabilities: ['NET_ADMIN'], endsWithinS: profileOf('exec').claimTimeoutMs / 1_000 + 10, memory: '320Mi' },
   // Nothing lingers: what takes longest is a Lease that cannot be released.
