@@ -48,6 +48,8 @@ async function main(args: readonly string[]): Promise<number> {
   const options = optionsFrom(args);
   const assets = findAssets(process.env);
   if (isInside() && assets.is === 'available' && options.on !== undefined) {
+    // Nobody waits for it any more.
+    process.on('disconnect', () => process.exit(1));
     const result = await runLane(options.on, options, assets);
     await new Promise<void>((resolve) => process.send?.(result, () => resolve()));
     return 0;
@@ -95,8 +97,11 @@ async function runAll(options: Options, unshare: readonly string[]): Promise<Lan
   // Those with the most to do come first, so that they end together.
   const amount = (arrangement: Arrangement): number => faultsFor(arrangement, options.only).length;
   const lanes: Lane[] = [];
+  let isEnding = false;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => (isEnding = true));
   const run = async (waiting: Arrangement[]): Promise<void> => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) lanes.push(await runApart(next, options, unshare));
+    for (let next = waiting.shift(); next !== undefined && !isEnding; next = waiting.shift())
+      lanes.push(await runApart(next, options, unshare));
   };
   const together = wanted.filter((each) => ARRANGEMENTS[each].isAlone !== true).sort((a, b) => amount(b) - amount(a));
   await Promise.all(Array.from({ length: options.atOnce }, () => run(together)));

@@ -36,7 +36,16 @@ const OFTEN_S = 5;
 const PACES = {
   routed: { provider: 'hcloud-floating-ip', address: FLOATING_IP, steps: 1, moveMs: 500, realMoveMs: 1_500, verifyS: OFTEN_S },
   'hcloud-alias-ip': { provider: 'hcloud-alias-ip', address: PRIVATE_IP, steps: 2, moveMs: 300, realMoveMs: 1_500, verifyS: OFTEN_S },
-  netcup: { provider: 'netcup', address: FLOATING_IP, steps: 1, moveMs: 500, realMoveMs: 800, verifyS: OFTEN_S, accountLasts: 4 },
+  netcup: {
+    provider: 'netcup',
+    address: FLOATING_IP,
+    steps: 1,
+    moveMs: 500,
+    realMoveMs: 800,
+    verifyS: OFTEN_S,
+    patienceMs: 5_000,
+    accountLasts: 4,
+  },
   // A hundred reads an hour are all that Robot grants.
   'hetzner-robot': {
     provider: 'hetzner-robot',

@@ -76,7 +76,7 @@ export class Lab {
     const nodes = stage.takeMostAtOnce();
     if (outageMs > expected.outageMs) problems.push(`clients were without an answer for longer than ${expected.outageMs}ms`);
     if (nodes > expected.nodes) problems.push(`${nodes} nodes had the address at once, and ${expected.nodes} may`);
-    problems.push(...stage.violations.slice(violations));
+    problems.push(...stage.violations.slice(violations), ...(stage.provider.lost?.() ?? []));
     const log = problems.length === 0 ? [] : whatAgentsSaid(stage, startedAt);
     const trial = { outageMs, nodes, from, to: stage.holder() ?? 'nobody', tookMs: settledAtMs - startedAtMs, problems, log };
     if (problems.length > 0) await this.close();

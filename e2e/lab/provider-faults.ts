@@ -59,6 +59,15 @@ function cutOffWhile(trouble: keyof typeof ASKED_AGAIN_MS, what: string, ms: num
   };
 }
 
+/** Lets a provider do what only it does, while something is done. */
+async function whileProvider(stage: LabStage, quirk: string, work: () => Promise<void>): Promise<void> {
+  const set = stage.provider.quirks?.[quirk];
+  if (set === undefined) throw new Error(`${stage.provider.name} never ${quirk}`);
+  set(true);
+  await work();
+  set(false);
+}
+
 /** Runs something while each read takes the provider 1 s. */
 async function whileReadsAreSlow(stage: LabStage, work: () => Promise<void>): Promise<void> {
   stage.provider.http.faultFor = ({ method }) => (method === 'GET' ? { is: 'delay', ms: 1_000, when: 'after' } : null);
@@ -222,6 +231,24 @@ export const PROVIDER_FAULTS: readonly Fault[] = [
       stage.provider.moveMs = moveMs;
     },
     mend: startMissing,
+  },
+  {
+    name: 'agent stopped politely, while the provider replaces refresh tokens at each use',
+    restarts: true,
+    expected: { netcup: routed(NOTHING_MS, 'another node') },
+    strike: (stage, holder) =>
+      whileProvider(stage, 'replaces refresh tokens', async () => {
+        await stopPolitely(stage, holder);
+        const successor = await nextHolder(stage, holder);
+        await until('it is routed there', () => stage.owner() === successor);
+      }),
+    mend: startAgent,
+  },
+  {
+    name: 'provider takes back refresh tokens that it replaces, for 8 s',
+    expected: { netcup: routed(NOTHING_MS, 'same term', 1) },
+    strike: (stage) => whileProvider(stage, 'takes back refresh tokens that it replaces', () => pause(8_000)),
+    leavesMarks: true,
   },
   {
     name: 'provider names a wrong owner, for 6 s',
