@@ -39,6 +39,8 @@ async function run(command: Command): Promise<CommandEnd> {
   running += 1;
   mostAtOnce = Math.max(mostAtOnce, running);
   try {
+    // A process is never over at once.
+    await new Promise((resolve) => setImmediate(resolve));
     const waiting = answers[command.operation as 'locate' | 'claim'];
     const answer = (waiting.length > 1 ? waiting.shift() : waiting[0]) ?? {};
     if (answer instanceof Error) throw answer;
