@@ -2,6 +2,7 @@
  * Stand-ins for the parts of the Hetzner Cloud API and of its metadata service that Leasehold uses: each is a model, served
  * on two ports.
  */
+import { RATE_LIMIT } from './hcloud-core.ts';
 import type { HcloudCore } from './hcloud-core.ts';
 import { HcloudModel } from './hcloud-model.ts';
 import type { HcloudOptions } from './hcloud-model.ts';
@@ -13,11 +14,14 @@ import { REAL_CLOCK } from './real-clock.ts';
 
 export type { AcceptedWrite, FloatingIpSpec, HcloudOptions } from './hcloud-model.ts';
 
+const REFILL_MS = 1_000;
+
 /** The two ports of a model. */
 export class HcloudPorts {
   readonly http: HttpStandIn;
   readonly metadata: HttpStandIn;
   readonly #model: HcloudCore;
+  #refill: NodeJS.Timeout | undefined;
 
   constructor(model: HcloudCore) {
     this.#model = model;
@@ -28,6 +32,11 @@ export class HcloudPorts {
   async listen(host: string): Promise<void> {
     await this.http.listen(host);
     await this.metadata.listen(host);
+  }
+
+  /** Gives back one request a second from now on, for whoever goes on for as long as an hour. */
+  refill(): void {
+    this.#refill = setInterval(() => (this.#model.remaining = Math.min(RATE_LIMIT, this.#model.remaining + 1)), REFILL_MS);
   }
 
   get endpoint(): string {
@@ -45,6 +54,7 @@ export class HcloudPorts {
 
   async close(): Promise<void> {
     this.#model.stopActions();
+    clearInterval(this.#refill);
     await Promise.all([this.http.close(), this.metadata.close()]);
   }
 }
