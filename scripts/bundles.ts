@@ -20,7 +20,11 @@ const MANIFESTS = join(ROOT, 'manifests');
 export const PLACEHOLDERS = { address: 'REPLACE_WITH_ADDRESS', token: 'REPLACE_WITH_TOKEN', image: 'REPLACE_WITH_IMAGE' } as const;
 
 /** The providers, and the Secret that each needs. */
-const PROVIDERS: Readonly<Record<string, { readonly secret?: string }>> = { 'hcloud-floating-ip': { secret: 'hcloud-token' }, l2: {} };
+const PROVIDERS: Readonly<Record<string, { readonly secret?: string }>> = {
+  'hcloud-floating-ip': { secret: 'hcloud-token' },
+  netcup: { secret: 'netcup-token' },
+  l2: {},
+};
 
 export interface Bundle {
   /** What its file is called, without the ending. */
