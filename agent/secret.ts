@@ -21,10 +21,11 @@ const OBTAINED_MAX = 32;
 /** So much of the beginning gives a secret away, or all of a shorter one. */
 const BEGINNING_LENGTH = 12;
 
-/** The forms of each secret, made once: every line of the log asks for them. */
-const formsOf = new Map<string, Forms>();
+/** The forms of each secret, made once. */
+const formsOf = new Map<string, readonly string[]>();
 
 interface Forms {
+  /** The longest come first, so that no part of one stays behind. */
   readonly whole: readonly string[];
   readonly byBeginning: ReadonlyMap<string, readonly string[]>;
 }
@@ -34,12 +35,28 @@ interface Forms {
  * each line of one that has several.
  */
 export function blotOut(text: string, secrets: readonly string[]): string {
+  const { whole, byBeginning } = formsOfAll(secrets);
   let clean = text;
-  const all = secrets.map(rememberedForms);
-  for (const { whole } of all) for (const form of whole) clean = clean.replaceAll(form, MASK);
+  for (const form of whole) clean = clean.replaceAll(form, MASK);
   // Only then: what one begins with may be the beginning of another, whose rest would not be recognised any more.
-  for (const { byBeginning } of all) for (const [beginning, forms] of byBeginning) clean = withoutBeginning(clean, beginning, forms);
+  for (const [beginning, forms] of byBeginning) clean = withoutBeginning(clean, beginning, forms);
   return clean;
+}
+
+/** What was asked for last, as one line of the log after the other asks for the same. */
+let latest: { readonly secrets: readonly string[]; readonly forms: Forms } = { secrets: [], forms: { whole: [], byBeginning: new Map() } };
+
+/**
+ * The forms of all secrets together. Tokens of one kind begin alike, and what begins like one of them may go on like another; and one
+ * may be a part of another.
+ */
+function formsOfAll(secrets: readonly string[]): Forms {
+  const isSame = secrets.length === latest.secrets.length && secrets.every((secret, index) => secret === latest.secrets[index]);
+  if (!isSame) {
+    const whole = [...new Set(secrets.flatMap(rememberedForms))].sort((a, b) => b.length - a.length);
+    latest = { secrets: [...secrets], forms: { whole, byBeginning: Map.groupBy(whole, (form) => form.slice(0, BEGINNING_LENGTH)) } };
+  }
+  return latest.forms;
 }
 
 /** Whoever cuts a sentence short may cut a secret in two: what begins like one is blotted out as far as it goes on like it. */
@@ -60,17 +77,15 @@ function commonLength(text: string, at: number, form: string): number {
   return length;
 }
 
-function rememberedForms(secret: string): Forms {
+function rememberedForms(secret: string): readonly string[] {
   const known = formsOf.get(secret);
   if (known !== undefined) return known;
   if (formsOf.size >= REMEMBERED_MAX) formsOf.clear();
-  const whole = allForms(secret);
-  const forms = { whole, byBeginning: Map.groupBy(whole, (form) => form.slice(0, BEGINNING_LENGTH)) };
+  const forms = allForms(secret);
   formsOf.set(secret, forms);
   return forms;
 }
 
-/** The longest come first, so that no part of one stays behind. */
 function allForms(secret: string): readonly string[] {
   if (secret.length < LENGTH_MIN) return [];
   const lines = secret.includes('\n')
@@ -83,7 +98,7 @@ function allForms(secret: string): readonly string[] {
     ...base64Forms(each),
     Buffer.from(each).toString('hex'),
   ]);
-  return [...new Set(forms)].filter((form) => form.length >= LENGTH_MIN).sort((a, b) => b.length - a.length);
+  return [...new Set(forms)].filter((form) => form.length >= LENGTH_MIN);
 }
 
 function urlForms(text: string): readonly string[] {

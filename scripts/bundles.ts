@@ -24,6 +24,7 @@ const PROVIDERS: Readonly<Record<string, { readonly secret?: string; readonly is
   'hcloud-floating-ip': { secret: 'hcloud-token' },
   'hcloud-alias-ip': { secret: 'hcloud-token' },
   exec: { secret: 'exec-secret', isAlone: true },
+  netcup: { secret: 'netcup-token' },
   l2: {},
 };
 

@@ -20,7 +20,7 @@ import { toolPath } from './support/tools.ts';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const PAGE = readFileSync(join(ROOT, 'docs', 'outside-a-cluster.md'), 'utf8');
 const UNITS = join(ROOT, 'systemd');
-const PROVIDERS = ['hcloud-floating-ip', 'hcloud-alias-ip', 'hetzner-robot', 'exec', 'l2'] as const;
+const PROVIDERS = ['hcloud-floating-ip', 'hcloud-alias-ip', 'netcup', 'hetzner-robot', 'exec', 'l2'] as const;
 /** What systemd calls well protected ends here; what it rates higher is the network and root, which an agent is about. */
 const MOST_EXPOSED = 2.6;
 

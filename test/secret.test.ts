@@ -37,6 +37,20 @@ describe('blotting out', () => {
     }
   });
 
+  test('leaves no trace of one of two that begin alike, as tokens of one kind do, or of which one begins with the other', () => {
+    const [one, other] = ['eyJhbGciOiJSUzI1NiJ9.eyJpZCI6MX0.first-signature', 'eyJhbGciOiJSUzI1NiJ9.eyJpZCI6MX0.second-signature'];
+    for (const secrets of [
+      [one, other],
+      [other, one],
+    ]) {
+      for (const secret of secrets) {
+        assert.equal(blotOut(`it said ${secret.slice(0, -3)}`, secrets), 'it said [secret]');
+        assert.equal(blotOut(Buffer.from(secret.slice(0, -3)).toString('base64').slice(0, -4), secrets), '[secret]');
+      }
+      assert.equal(blotOut(`${TOKEN}${TOKEN}`, [TOKEN, `${TOKEN}${TOKEN}`]), '[secret]');
+    }
+  });
+
   test('blots out each line of a key, alone and together', () => {
     const key = `-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEAAoIB\n-----END PRIVATE KEY-----`;
     assert.equal(blotOut(key, [key]), '[secret]');

@@ -24,7 +24,7 @@ import { apiToken, password, serviceAccountToken } from './secrets.ts';
 import { describeTraces, tracesOf } from './traces.ts';
 import type { Planted } from './traces.ts';
 
-/** The commands of the program: whoever adds one adds it here. `ends`: it does so by itself. */
+/** The commands of the program: whoever adds one adds it here (netcup-login is in netcup.test.ts). `ends`: it does so by itself. */
 interface CommandToTry {
   readonly name: string;
   readonly args: readonly string[];

@@ -3,6 +3,8 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { load } from 'js-yaml';
+import { SECRET_NAME, secretManifest } from '../../agent/command-line/netcup-login.ts';
 import { SCHEMA } from '../../agent/config/schema.ts';
 import { profileOf } from '../../agent/provider/profiles.ts';
 import { loadSettings, unknownSettings } from '../../agent/config/settings.ts';
@@ -25,6 +27,10 @@ const PROVIDERS = {
     settings: { PROVIDER: 'exec', ADDRESSES: '203.0.113.10', EXEC_COMMAND: '/etc/leasehold/exec/command' },
     configMaps: [{ name: 'exec-command', literals: ['command=#!/nodejs/bin/node'] }],
     more: { secretGenerator: [{ name: 'exec-secret', literals: ['token=a-token'] }] },
+  },
+  netcup: {
+    settings: { PROVIDER: 'netcup', ADDRESSES: '203.0.113.10' },
+    more: { secretGenerator: [{ name: SECRET_NAME, literals: ['token=a-token'] }] },
   },
   l2: { settings: { PROVIDER: 'l2', ADDRESSES: '192.0.2.10' } },
 };
@@ -59,6 +65,15 @@ function the(objects: readonly KubeObject[], kind: string): KubeObject {
   return found;
 }
 
+/** An overlay, and for netcup the Secret as `leasehold netcup-login` writes it, which is no part of that one. */
+function installed(overlay: string): KubeObject[] {
+  const objects = render(overlay);
+  if (overlay !== 'overlays/netcup') return objects;
+  const { stringData, ...secret } = load(secretManifest('a.b.c', 'leasehold')) as KubeObject & { stringData: { token: string } };
+  // The API server turns one into the other.
+  return [...objects, { ...secret, data: { token: Buffer.from(stringData.token).toString('base64') } }];
+}
+
 /** Every installation with how to render it. */
 function installations(): { readonly name: string; readonly rendered: () => KubeObject[] }[] {
   const composed = WAYS.flatMap((way) =>
@@ -67,7 +82,7 @@ function installations(): { readonly name: string; readonly rendered: () => Kube
     ),
   );
   return [
-    ...overlays().map((overlay) => ({ name: overlay, rendered: () => render(overlay) })),
+    ...overlays().map((overlay) => ({ name: overlay, rendered: () => installed(overlay) })),
     ...composed.map(({ components, rest }) => ({ name: components.join(' + '), rendered: () => compose({ components, ...rest }) })),
   ];
 }
