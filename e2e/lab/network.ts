@@ -151,9 +151,13 @@ export function hasPacketFilter(node: string, table: string): boolean {
 
 /** What the provider's routers do: traffic for the floating IP goes to one server. */
 export function routeTo(server: number | null): void {
-  const place = PLACES.find((each) => each.server === server);
-  if (place === undefined) ip(`route del ${FLOATING_IP}/32`);
-  else ip(`route replace ${FLOATING_IP}/32 via ${place.ip} dev br0`);
+  routeAddress(FLOATING_IP, PLACES.find((each) => each.server === server)?.name ?? null);
+}
+
+/** Traffic for an address goes to one node, or nowhere. */
+export function routeAddress(address: string, node: string | null): void {
+  if (node === null) ip(`route del ${address}/32`);
+  else ip(`route replace ${address}/32 via ${placeOf(node).ip} dev br0`);
 }
 
 /** Takes a node off the network, without its noticing by its carrier. */
