@@ -21,7 +21,7 @@ import { findOutages, totalOutageMs } from './lab/outage.ts';
 import { FLOATING_IP, isSettled, raiseCurtain, servedBy, until } from './lab/stage.ts';
 import type { Stage } from './lab/stage.ts';
 
-const ACTION_MS = 500;
+const MOVE_MS = 500;
 /** A signal that has ended a program of ours has reached this one by then. */
 const SIGNAL_MS = 50;
 const WATCH_MS = 20;
@@ -83,7 +83,7 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     if (isL2) {
       const l2 = await NamespaceStage.open(
-        { bundle: await buildAgent(join(folder, 'dist')), actionMs: ACTION_MS, topology: 'l2', sampleMs: WATCH_MS },
+        { bundle: await buildAgent(join(folder, 'dist')), moveMs: MOVE_MS, topology: 'l2', sampleMs: WATCH_MS },
         (onLease) => StandInLeases.open(onLease),
       );
       stage = l2;
@@ -103,9 +103,9 @@ async function main(args: readonly string[]): Promise<number> {
 
 async function openStage(dist: string): Promise<Stage> {
   if (isInside())
-    return await NamespaceStage.open({ bundle: await buildAgent(dist), actionMs: ACTION_MS }, (onLease) => StandInLeases.open(onLease));
+    return await NamespaceStage.open({ bundle: await buildAgent(dist), moveMs: MOVE_MS }, (onLease) => StandInLeases.open(onLease));
   const entry = fileURLToPath(new URL('./lab/memory-agent.ts', import.meta.url));
-  return await MemoryStage.open({ bundle: await buildAgent(dist, entry), actionMs: ACTION_MS });
+  return await MemoryStage.open({ bundle: await buildAgent(dist, entry), moveMs: MOVE_MS });
 }
 
 async function playRouted(stage: Stage): Promise<number> {
@@ -117,7 +117,7 @@ async function playRouted(stage: Stage): Promise<number> {
     say('Three agents as real processes on loopback, with interfaces in memory,');
     say('beside a stand-in for Hetzner Cloud, which takes');
   }
-  say(`${ACTION_MS / 1_000} s for an assignment; a client opens a connection every 20 ms.`);
+  say(`${MOVE_MS / 1_000} s for an assignment; a client opens a connection every 20 ms.`);
   table(await play(stage, ACTS, { title: 'routed to', of: () => stage.owner() }));
   say();
   say(`Everything was looked at ${stage.samples} times: did anybody write to the provider who`);

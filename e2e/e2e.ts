@@ -14,20 +14,16 @@ import { findNamespaces, isInside, runInside } from '../test/support/namespaces.
 import { findAssets } from './control-plane/assets.ts';
 import type { Assets } from './control-plane/assets.ts';
 import { ControlPlane } from './control-plane/control-plane.ts';
+import { ARRANGEMENTS, EACH_ARRANGEMENT as EACH } from './lab/arrangements.ts';
+import type { Arrangement } from './lab/arrangements.ts';
+import type { Expectation, Fault, Untried } from './lab/fault.ts';
 import { FAULTS } from './lab/faults.ts';
-import type { Arrangement, Expectation, Fault, Untried } from './lab/faults.ts';
 import { Lab } from './lab/lab.ts';
 import { endsWell, inSeconds, tableOf } from './lab/verdict.ts';
 import type { Result, Trial } from './lab/verdict.ts';
 import { exitWith } from '../scripts/exit.ts';
 
 const FILES = '/run/leasehold-e2e';
-const ARRANGEMENTS: { readonly [On in Arrangement]: string } = {
-  routed: 'An address that a provider routes',
-  l2: 'An IPv4 and an IPv6 address on a shared segment (PROVIDER=l2)',
-  'l2-fast': 'An address on a shared segment, with a lease duration of 0.6 s, a deadline of 0.3 s and renewals each 0.15 s',
-};
-const EACH = Object.keys(ARRANGEMENTS) as Arrangement[];
 /** The only faults that a run for CI may leave out. */
 const MAY_BE_SKIPPED: readonly string[] = ['clock of the node stepped'];
 
@@ -108,7 +104,7 @@ async function run(options: Options, assets: Assets & { is: 'available' }): Prom
     const faults = faultsFor(arrangement, options);
     if (faults.length === 0) continue;
     say();
-    say(`${ARRANGEMENTS[arrangement]}: three nodes, a client that opens a connection every 10 ms.`);
+    say(`${ARRANGEMENTS[arrangement].what}: three nodes, a client that opens a connection every 10 ms.`);
     const lab = new Lab({ bundle, plane, arrangement });
     for (const { fault, expected } of faults) results.push(await tryFault(lab, fault, expected, options.repeat));
     await lab.close();
@@ -154,7 +150,7 @@ function report(options: Options, results: readonly Result[], watched: Watched):
     const rows = results.filter((each) => each.arrangement === arrangement);
     if (rows.length === 0) continue;
     say();
-    say(`${ARRANGEMENTS[arrangement]}:`);
+    say(`${ARRANGEMENTS[arrangement].what}:`);
     say();
     say(tableOf(rows));
   }

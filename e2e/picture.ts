@@ -21,7 +21,7 @@ import { isSettled, raiseCurtain, servedBy, until } from './lab/stage.ts';
 import type { Stage } from './lab/stage.ts';
 
 const DOCS = fileURLToPath(new URL('../docs', import.meta.url));
-const [ACTION_MS, SAMPLE_MS] = [500, 10];
+const [MOVE_MS, SAMPLE_MS] = [500, 10];
 /** How long all is well before the fault, how long the node stays away afterwards, and what is seen of its return. */
 const [BEFORE_MS, AWAY_MS, AFTER_MS] = [1_500, 1_500, 2_000];
 /** How long it takes at the most until it is known that an attempt got no answer. */
@@ -37,7 +37,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const file = writableFile('svg', svg) ?? svg;
   const folder = mkdtempSync(join(tmpdir(), 'leasehold-picture-'));
-  const stage = await NamespaceStage.open({ bundle: await buildAgent(join(folder, 'dist')), actionMs: ACTION_MS }, (onLease) =>
+  const stage = await NamespaceStage.open({ bundle: await buildAgent(join(folder, 'dist')), moveMs: MOVE_MS }, (onLease) =>
     StandInLeases.open(onLease),
   );
   try {

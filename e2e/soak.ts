@@ -14,8 +14,9 @@ import { findNamespaces, isInside, runInside } from '../test/support/namespaces.
 import { findAssets } from './control-plane/assets.ts';
 import type { Assets } from './control-plane/assets.ts';
 import { ControlPlane } from './control-plane/control-plane.ts';
+import type { Arrangement } from './lab/arrangements.ts';
+import type { Expectation, Fault } from './lab/fault.ts';
 import { FAULTS } from './lab/faults.ts';
-import type { Arrangement, Expectation, Fault } from './lab/faults.ts';
 import { Lab } from './lab/lab.ts';
 import { endsWell } from './lab/verdict.ts';
 import { exitWith } from '../scripts/exit.ts';

@@ -89,7 +89,7 @@ function leasehold({ name, setup, env, targetsMs }: Profile, bundle: string): Co
     open: async () => {
       const options = {
         bundle,
-        actionMs: 0,
+        moveMs: 0,
         topology: 'l2',
         clientIntervalMs: CLIENT_INTERVAL_MS,
         env,

@@ -12,7 +12,7 @@ import { isSettled, raiseCurtain, servedBy, until } from '../lab/stage.ts';
 import { beginCost, pause, say, shown } from './measures.ts';
 import type { Cost } from './measures.ts';
 
-const ACTION_MS = 500;
+const MOVE_MS = 500;
 const ATTEMPT_KNOWN_MS = 600;
 /** Longer than the interval of renewals and of probes, so that faults come at any moment of them. */
 const RHYTHM_MS = 1_000;
@@ -209,7 +209,7 @@ interface Steady {
 
 async function measureSteady(stage: BenchStage): Promise<Steady> {
   const endOf = new Map(stage.nodes.map((node) => [node, beginCost([stage.agent(node)?.pid ?? 0])]));
-  const [apiBefore, providerBefore] = [stage.leases.kube.http.exchanges.length, stage.hcloud.http.exchanges.length];
+  const [apiBefore, providerBefore] = [stage.leases.kube.http.exchanges.length, stage.provider.http.exchanges.length];
   const startedAtMs = monotonicMs();
   await pause(STEADY_MS);
   const minutes = (monotonicMs() - startedAtMs) / 60_000;
@@ -217,7 +217,7 @@ async function measureSteady(stage: BenchStage): Promise<Steady> {
   const holder = stage.holder() ?? '';
   return {
     apiRequestsPerMinute: (stage.leases.kube.http.exchanges.length - apiBefore) / minutes,
-    providerRequestsPerMinute: (stage.hcloud.http.exchanges.length - providerBefore) / minutes,
+    providerRequestsPerMinute: (stage.provider.http.exchanges.length - providerBefore) / minutes,
     holder: cost(holder),
     candidates: stage.nodes.filter((node) => node !== holder).map(cost),
   };
@@ -261,10 +261,10 @@ function measureRefresh(pairs: number): number {
 
 /** Measures all of it, or only the faults whose names contain `only`. */
 export async function measureRouted(bundle: string, options: { readonly runs: number; readonly only: string }): Promise<RoutedResult> {
-  const stage = await NamespaceStage.open({ bundle, actionMs: ACTION_MS }, (onLease) => StandInLeases.open(onLease));
+  const stage = await NamespaceStage.open({ bundle, moveMs: MOVE_MS }, (onLease) => StandInLeases.open(onLease));
   await raiseCurtain(stage);
   say(
-    `Routed: default settings, a provider that takes ${ACTION_MS / 1_000} s for an assignment, a connection every 20 ms; median (minimum–maximum) of ${options.runs}.`,
+    `Routed: default settings, a provider that takes ${MOVE_MS / 1_000} s for an assignment, a connection every 20 ms; median (minimum–maximum) of ${options.runs}.`,
   );
   const faults: Measured[] = [];
   for (const fault of FAULTS) if (fault.name.includes(options.only)) faults.push(await measureFault(stage, fault, options.runs));

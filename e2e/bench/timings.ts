@@ -47,7 +47,7 @@ export async function measureTimings(bundle: string): Promise<TimingsResult[]> {
   for (const timings of TIMINGS) {
     const { durationMs, deadlineMs, intervalMs } = timings;
     const env = { LEASE_DURATION: `${durationMs}ms`, RENEW_DEADLINE: `${deadlineMs}ms`, RENEW_INTERVAL: `${intervalMs}ms` };
-    const options = { bundle, actionMs: 0, topology: 'l2', clientIntervalMs: 1_000, env } as const;
+    const options = { bundle, moveMs: 0, topology: 'l2', clientIntervalMs: 1_000, env } as const;
     const stage = await NamespaceStage.open(options, (onLease) => StandInLeases.open(onLease));
     try {
       await raiseCurtain(stage);

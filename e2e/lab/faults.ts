@@ -1,77 +1,45 @@
 /**
  * Every fault that the lab knows, with what is expected of it: one table.
  *
- * The bounds come from the rules. `MOVE_MS` is what a cut cable may cost: the lease duration, half a second of the provider,
- * and as much again as a busy machine may take. On L2 nothing lingers, so a gap is the price of never having two nodes that
+ * The bounds come from the rules (fault.ts). On L2 nothing lingers, so a gap is the price of never having two nodes that
  * answer: there the address is gone for as long as the API is silent beyond a tenure, and for a takeover. An API that is
  * only slow costs nothing while renewals arrive within their deadline. Routed, a silent API moves nothing: the same node
  * serves at the end. Whatever is done, the invariants of the watcher and of the wire hold, and undoing a fault moves
  * nothing.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Exchange, Fault as ProviderFault } from '../../test/support/http-stand-in.ts';
 import { monotonicMs } from '../../test/support/monotonic.ts';
 import { ip } from '../../test/support/namespaces.ts';
+import type { Weather } from './api-proxy.ts';
 import { Elector } from './elector.ts';
+import {
+  everybody,
+  handedOver,
+  isReady,
+  l2,
+  MOVE_MS,
+  movedLate,
+  NOTHING_MS,
+  reconnect,
+  routed,
+  startAgent,
+  stopPolitely,
+} from './fault.ts';
+import type { Fault, LabStage, Untried } from './fault.ts';
 import { holderOf } from './leases.ts';
-import type { NamespaceStage } from './namespace-stage.ts';
 import {
   addStranger,
   flushPacketFilter,
   hasPacketFilter,
-  placeOf,
   plugIn,
   removeStranger,
   restartInterface,
   STRANGER_MAC,
   unplug,
 } from './network.ts';
-import type { Api, Topology } from './network.ts';
-import type { RealLeases } from './real-leases.ts';
-import type { Weather } from './api-proxy.ts';
-import { FLOATING_IP, servedBy, until } from './stage.ts';
+import { PROVIDER_FAULTS } from './provider-faults.ts';
+import { servedBy, until } from './stage.ts';
 
-export type LabStage = NamespaceStage<RealLeases>;
-
-/** Who must hold the address at the end: in the same term, under a new one, or wherever. */
-export type AtTheEnd = 'same term' | 'same node' | 'another node' | 'any node';
-
-export interface Expectation {
-  /** How long clients may be without an answer in all. */
-  readonly outageMs: number;
-  /** How many nodes may have the address at once. */
-  readonly nodes: number;
-  readonly atTheEnd: AtTheEnd;
-}
-
-/** Where faults are done: a topology, with the default timings or with short ones. */
-export type Arrangement = Topology | 'l2-fast';
-
-interface Named {
-  readonly name: string;
-  readonly expected: { readonly [On in Arrangement]?: Expectation };
-}
-
-/** What belongs into the table and cannot be done here. */
-export interface Untried extends Named {
-  /** Why. */
-  readonly cannot: string;
-}
-
-export interface Fault extends Named {
-  /** Does it. Where it lasts for a while and ends by itself, this ends with it. */
-  readonly strike: (stage: LabStage, holder: string) => Promise<void> | void;
-  /** Undoes what is still there when the address has settled. */
-  readonly mend?: (stage: LabStage, holder: string) => Promise<void> | void;
-  /** Ends agents and starts new ones. */
-  readonly restarts?: true;
-  /** Afterwards agents stand back for a while: they are started afresh, so that the next fault finds them as any other. */
-  readonly leavesMarks?: true;
-}
-
-/** Nothing, but for one attempt on a machine that is busy with something else. */
-const NOTHING_MS = 100;
-const MOVE_MS = 5_000;
 /**
  * On L2 a dead agent's address answers until its fence closes, 0.11 s before another may begin; the rest is for a busy
  * machine.
@@ -94,24 +62,6 @@ const RESET_MS = 500;
 /** What a kube-apiserver takes from its start to its first answer, on a machine that is busy. */
 const API_START_MS = 6_000;
 
-const everybody = (stage: LabStage): readonly string[] => stage.nodes;
-const others = (stage: LabStage, holder: string): string[] => stage.nodes.filter((node) => node !== holder);
-
-const routed = (outageMs: number, atTheEnd: AtTheEnd, nodes = 2): Expectation => ({ outageMs, nodes, atTheEnd });
-/** Where the wire tells who has the address, that is one node, always. */
-const l2 = (outageMs: number, atTheEnd: AtTheEnd): Expectation => ({ outageMs, nodes: 1, atTheEnd });
-
-const startAgent = (stage: LabStage, node: string): void => stage.startAgent(node);
-
-async function stopPolitely(stage: LabStage, node: string): Promise<void> {
-  const code = await stage.stopAgent(node);
-  if (code !== 0) throw new Error(`the agent ended with ${code} instead of 0`);
-}
-
-async function isReady(stage: LabStage, node: string): Promise<void> {
-  await until(`${node} is ready`, async () => ['serving', 'standby'].includes((await stage.role(node)) ?? ''));
-}
-
 /** Lets agents meet bad weather on their way to the API server for a while. */
 async function weatherFor(stage: LabStage, nodes: readonly string[], weather: Weather, ms: number): Promise<void> {
   stage.leases.setWeather(nodes, weather);
@@ -119,28 +69,11 @@ async function weatherFor(stage: LabStage, nodes: readonly string[], weather: We
   stage.leases.setWeather(nodes, { is: 'fair' });
 }
 
-async function cutPathsFor(stage: LabStage, nodes: readonly string[], api: Api, ms: number): Promise<void> {
-  for (const node of nodes) stage.cutPath(node, api);
-  await pause(ms);
-  for (const node of nodes) stage.mendPath(node, api);
-}
-
 async function apiServerAwayFor(stage: LabStage, ms: number): Promise<void> {
   await stage.leases.plane.killApiserver();
   await pause(ms);
   await stage.leases.plane.startApiserver();
 }
-
-/** Takes the holder's node off the network with a provider that misbehaves, and lets it behave again after a while. */
-async function cutOffWhile(stage: LabStage, holder: string, begin: () => void, end: () => void, ms: number): Promise<void> {
-  begin();
-  stage.cutOff(holder);
-  await until('another agent holds the Lease', () => ![holder, null].includes(stage.holder()));
-  await pause(ms);
-  end();
-}
-
-const reconnect = (stage: LabStage, holder: string): void => stage.reconnect(holder);
 
 /** Another node serves while the address is still bound on this one and says nothing; it goes by itself in the end. */
 async function movedBehindFence(stage: LabStage, holder: string): Promise<void> {
@@ -208,59 +141,6 @@ async function addUnrelatedAddresses(stage: LabStage): Promise<void> {
   }
 }
 
-async function revokeTokenFor(stage: LabStage, ms: number): Promise<void> {
-  const tokens = [...stage.hcloud.tokens];
-  stage.hcloud.tokens.clear();
-  await pause(ms);
-  for (const [token, rights] of tokens) stage.hcloud.tokens.set(token, rights);
-}
-
-/**
- * Kills the holder, freezes its successor after it has acquired the Lease and before it assigns the address, and thaws it when
- * a third agent serves: by then it may write nothing. The provider takes 1 s for each read, so that there is time for it.
- */
-async function freezeSuccessor(stage: LabStage, holder: string): Promise<void> {
-  const reads = stage.hcloud.http.exchanges.length;
-  stage.hcloud.http.faultFor = ({ method }) => (method === 'GET' ? { is: 'delay', ms: 1_000, when: 'after' } : null);
-  await stage.killAgent(holder);
-  await until('another agent holds the Lease', () => ![holder, null].includes(stage.holder()));
-  const successor = stage.holder() ?? '';
-  const before = writesFrom(stage, successor);
-  const isReading = (): boolean => stage.hcloud.http.exchanges.slice(reads).some(({ from }) => from === placeOf(successor).ip);
-  await until('its claim has begun with a read', isReading);
-  stage.freezeAgent(successor);
-  await until('a third agent holds the Lease', () => ![holder, successor, null].includes(stage.holder()));
-  stage.hcloud.http.faultFor = noFault;
-  await until('the third agent serves', () => servedBy(stage) === stage.holder() && stage.owner() === stage.holder());
-  stage.thawAgent(successor);
-  await until('the thawed agent stands by', async () => (await stage.role(successor)) === 'standby');
-  await pause(1_000);
-  const sent = writesFrom(stage, successor) - before;
-  if (sent > 0) throw new Error(`the agent whose tenure is over has sent ${sent} writes to the provider`);
-}
-
-/** How many writes a node's agents have sent to the provider, whatever became of them. */
-function writesFrom(stage: LabStage, node: string): number {
-  return stage.hcloud.writes().filter(({ from }) => from === placeOf(node).ip).length;
-}
-
-const noFault = (): null => null;
-
-/** Refuses to change anything, because something else is changing. */
-function lockedFault({ method }: Exchange): ProviderFault | null {
-  const error = { code: 'locked', message: 'the floating IP is locked by another action' };
-  return method === 'POST' ? { is: 'answer', status: 423, body: { error } } : null;
-}
-
-/** Answers that the floating IP is somewhere else. */
-function wrongOwnerFault(server: number): (exchange: Exchange) => ProviderFault | null {
-  return ({ method, path }) => {
-    const [, id] = /^\/v1\/floating_ips\/(\d+)$/.exec(path) ?? [];
-    if (method !== 'GET' || id === undefined) return null;
-    return { is: 'answer', status: 200, body: { floating_ip: { id: Number(id), ip: FLOATING_IP, name: 'wrong', blocked: false, server } } };
-  };
-}
-
 /** An elector of another program comes to hold the Lease, and gives it up some time after our agents have seen that. */
 async function letElectorLead(
   stage: LabStage,
@@ -286,7 +166,7 @@ export const FAULTS: readonly (Fault | Untried)[] = [
     name: 'agent stopped politely (SIGTERM)',
     restarts: true,
     expected: {
-      routed: routed(NOTHING_MS, 'another node'),
+      ...handedOver(NOTHING_MS, 'another node'),
       l2: l2(POLITE_MS, 'another node'),
       'l2-fast': l2(POLITE_MS, 'another node'),
     },
@@ -297,7 +177,7 @@ export const FAULTS: readonly (Fault | Untried)[] = [
     name: 'agent killed (SIGKILL)',
     restarts: true,
     expected: {
-      routed: routed(NOTHING_MS, 'another node'),
+      ...handedOver(NOTHING_MS, 'another node'),
       l2: l2(FENCE_GAP_MS, 'another node'),
       'l2-fast': l2(FAST_MOVE_MS, 'another node'),
     },
@@ -356,13 +236,6 @@ export const FAULTS: readonly (Fault | Untried)[] = [
     mend: startAgent,
   },
   {
-    name: 'agent killed, its successor frozen between acquisition and assignment',
-    restarts: true,
-    expected: { routed: routed(NOTHING_MS, 'another node', 3) },
-    strike: freezeSuccessor,
-    mend: startAgent,
-  },
-  {
     name: 'agent killed and started again at once',
     restarts: true,
     expected: { routed: routed(NOTHING_MS, 'same node', 1), l2: l2(1_500, 'same node') },
@@ -387,7 +260,7 @@ export const FAULTS: readonly (Fault | Untried)[] = [
   {
     name: 'rolling restart of all agents',
     restarts: true,
-    expected: { routed: routed(NOTHING_MS, 'any node', 3), l2: l2(3_000, 'any node') },
+    expected: { ...handedOver(NOTHING_MS, 'any node', 3), l2: l2(3_000, 'any node') },
     strike: restartAll,
   },
   {
@@ -406,7 +279,7 @@ export const FAULTS: readonly (Fault | Untried)[] = [
   {
     name: 'node cut off from everything, and back',
     expected: {
-      routed: routed(MOVE_MS, 'another node'),
+      ...movedLate(MOVE_MS, 'another node'),
       l2: l2(MOVE_MS, 'another node'),
       'l2-fast': l2(FAST_MOVE_MS, 'another node'),
     },
@@ -422,11 +295,6 @@ export const FAULTS: readonly (Fault | Untried)[] = [
     },
     strike: (stage, holder) => stage.cutPath(holder, 'kubernetes'),
     mend: (stage, holder) => stage.mendPath(holder, 'kubernetes'),
-  },
-  {
-    name: 'node cut off from the provider only, for 6 s',
-    expected: { routed: routed(NOTHING_MS, 'same term', 1) },
-    strike: (stage, holder) => cutPathsFor(stage, [holder], 'provider', 6_000),
   },
   {
     name: 'cable pulled for 1 s',
@@ -446,8 +314,8 @@ export const FAULTS: readonly (Fault | Untried)[] = [
     name: 'address removed by hand',
     expected: { routed: routed(1_000, 'same term', 1), l2: l2(1_000, 'same term') },
     strike: async (stage, holder) => {
-      ip(`-n ${holder} addr del ${FLOATING_IP}/32 dev eth0`);
-      await until('it is bound again', () => stage.boundOn(FLOATING_IP).includes(holder));
+      ip(`-n ${holder} addr del ${stage.address}/32 dev eth0`);
+      await until('it is bound again', () => stage.boundOn(stage.address).includes(holder));
     },
   },
   {
@@ -624,112 +492,5 @@ export const FAULTS: readonly (Fault | Untried)[] = [
         },
       ),
   },
-
-  // The provider.
-  {
-    name: 'agent stopped politely, provider takes 10 s',
-    restarts: true,
-    expected: { routed: routed(NOTHING_MS, 'another node') },
-    strike: async (stage, holder) => {
-      const { actionMs } = stage.hcloud;
-      stage.hcloud.actionMs = 10_000;
-      await stopPolitely(stage, holder);
-      await until('it is routed elsewhere', () => stage.owner() !== holder);
-      stage.hcloud.actionMs = actionMs;
-    },
-    mend: startAgent,
-  },
-  {
-    name: 'node cut off, address locked for 2 s',
-    expected: { routed: routed(MOVE_MS + 2_000 + 2_000, 'another node') },
-    strike: (stage, holder) =>
-      cutOffWhile(
-        stage,
-        holder,
-        () => (stage.hcloud.http.faultFor = lockedFault),
-        () => (stage.hcloud.http.faultFor = noFault),
-        2_000,
-      ),
-    mend: reconnect,
-  },
-  {
-    name: 'node cut off, provider limits the rate for 3 s',
-    expected: { routed: routed(MOVE_MS + 3_000 + 4_000, 'another node') },
-    strike: (stage, holder) => {
-      const { remaining } = stage.hcloud;
-      return cutOffWhile(
-        stage,
-        holder,
-        () => (stage.hcloud.remaining = 0),
-        () => (stage.hcloud.remaining = remaining),
-        3_000,
-      );
-    },
-    mend: reconnect,
-  },
-  {
-    name: 'node cut off, provider answers 504 after it has accepted',
-    expected: { routed: routed(MOVE_MS + 1_000, 'another node') },
-    strike: (stage, holder) => {
-      stage.hcloud.http.failNext({ is: 'answer', status: 504, when: 'after' }, ({ method }) => method === 'POST');
-      stage.cutOff(holder);
-    },
-    mend: (stage, holder) => {
-      stage.hcloud.http.faultFor = noFault;
-      stage.reconnect(holder);
-    },
-  },
-  {
-    name: 'node cut off, first action of the provider fails',
-    expected: { routed: routed(MOVE_MS + 2_000, 'another node') },
-    strike: async (stage, holder) => {
-      const accepted = stage.hcloud.accepted.length;
-      stage.hcloud.actionsEnd = 'error';
-      stage.cutOff(holder);
-      await until('an action has begun', () => stage.hcloud.accepted.length > accepted);
-      stage.hcloud.actionsEnd = 'success';
-    },
-    mend: reconnect,
-  },
-  {
-    name: 'provider names a wrong owner, for 6 s',
-    expected: { routed: routed(NOTHING_MS, 'same term', 1) },
-    strike: async (stage, holder) => {
-      const [other = ''] = others(stage, holder);
-      stage.hcloud.http.faultFor = wrongOwnerFault(placeOf(other).server);
-      await pause(6_000);
-      stage.hcloud.http.faultFor = noFault;
-    },
-  },
-  {
-    name: 'address routed elsewhere by hand',
-    expected: { routed: routed(8_000, 'same term') },
-    strike: async (stage, holder) => {
-      const [other = ''] = others(stage, holder);
-      stage.hcloud.move(FLOATING_IP, placeOf(other).server);
-      await until('it is routed back', () => stage.owner() === holder);
-    },
-  },
-  {
-    name: 'token revoked, for 6 s',
-    expected: { routed: routed(NOTHING_MS, 'same term', 1) },
-    strike: (stage) => revokeTokenFor(stage, 6_000),
-  },
-  {
-    name: 'agent stopped politely while the token is revoked, for 3 s',
-    restarts: true,
-    expected: { routed: routed(NOTHING_MS, 'another node', 3) },
-    strike: async (stage, holder) => {
-      const stopped = stopPolitely(stage, holder);
-      await revokeTokenFor(stage, 3_000);
-      await stopped;
-    },
-    mend: startAgent,
-    leavesMarks: true,
-  },
-  {
-    name: 'provider silent towards everybody, for 6 s',
-    expected: { routed: routed(NOTHING_MS, 'same term', 1) },
-    strike: (stage) => cutPathsFor(stage, everybody(stage), 'provider', 6_000),
-  },
+  ...PROVIDER_FAULTS,
 ];

@@ -7,15 +7,15 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { monotonicMs } from '../../test/support/monotonic.ts';
 import type { ControlPlane } from '../control-plane/control-plane.ts';
-import type { Arrangement, Expectation, Fault, LabStage } from './faults.ts';
+import { ARRANGEMENTS } from './arrangements.ts';
+import type { Arrangement } from './arrangements.ts';
+import type { Expectation, Fault, LabStage } from './fault.ts';
 import { NamespaceStage } from './namespace-stage.ts';
-import type { LabOptions } from './namespace-stage.ts';
 import { findOutages, totalOutageMs } from './outage.ts';
 import { RealLeases } from './real-leases.ts';
 import { isSettled, latestOf, raiseCurtain, until } from './stage.ts';
 import type { Trial } from './verdict.ts';
 
-const ACTION_MS = 500;
 const CLIENT_INTERVAL_MS = 10;
 const SAMPLE_MS = 20;
 /** Often, so that what contradicts the provider is found in seconds. */
@@ -24,14 +24,6 @@ const VERIFY_INTERVAL = '5s';
 const ATTEMPT_KNOWN_MS = 600;
 const SETTLE_MS = 60_000;
 const LOG_LINES = 40;
-const RATE_LIMIT = 3_600;
-
-/** What the stage of each arrangement is, with the environment of its agents. */
-const STAGED: { readonly [On in Arrangement]: Pick<LabOptions, 'topology' | 'withIpv6' | 'env'> } = {
-  routed: { topology: 'routed' },
-  l2: { topology: 'l2', withIpv6: true },
-  'l2-fast': { topology: 'l2', env: { LEASE_DURATION: '600ms', RENEW_DEADLINE: '300ms', RENEW_INTERVAL: '150ms' } },
-};
 
 export interface LabSettings {
   readonly bundle: string;
@@ -83,8 +75,6 @@ export class Lab {
     if (outageMs > expected.outageMs) problems.push(`clients were without an answer for longer than ${expected.outageMs}ms`);
     if (nodes > expected.nodes) problems.push(`${nodes} nodes had the address at once, and ${expected.nodes} may`);
     problems.push(...stage.violations.slice(violations));
-    // The budget of requests that has come back meanwhile, one a second.
-    stage.hcloud.remaining = Math.min(RATE_LIMIT, stage.hcloud.remaining + (settledAtMs - startedAtMs) / 1_000);
     const log = problems.length === 0 ? [] : whatAgentsSaid(stage, startedAt);
     const trial = { outageMs, nodes, from, to: stage.holder() ?? 'nobody', tookMs: settledAtMs - startedAtMs, problems, log };
     if (problems.length > 0) await this.close();
@@ -121,12 +111,11 @@ export class Lab {
 
   async #open(): Promise<LabStage> {
     const { bundle, plane, arrangement } = this.#settings;
-    const { env, ...staged } = STAGED[arrangement];
+    const { env, ...staged } = ARRANGEMENTS[arrangement].staged;
     const stage = await NamespaceStage.open(
       {
         bundle,
         ...staged,
-        actionMs: ACTION_MS,
         env: { VERIFY_INTERVAL, ...env },
         clientIntervalMs: CLIENT_INTERVAL_MS,
         sampleMs: SAMPLE_MS,

@@ -45,7 +45,7 @@ interface NodePlace {
 export interface MemoryStageOptions {
   /** The bundle of memory-agent.ts. */
   readonly bundle: string;
-  readonly actionMs: number;
+  readonly moveMs: number;
 }
 
 export class MemoryStage implements Stage {
@@ -80,7 +80,7 @@ export class MemoryStage implements Stage {
     const hcloud = await HcloudStandIn.start({
       floatingIps: [{ id: FLOATING_IP_ID, ip: FLOATING_IP }],
       servers: names.map((_, index) => index + 1),
-      actionMs: options.actionMs,
+      actionMs: options.moveMs,
       // Every request comes from loopback here, but a node only ever assigns to itself.
       onAccepted: ({ server }) => watcher.onProviderWrite(names[(server ?? 0) - 1] ?? 'an unknown node'),
     });

@@ -2,7 +2,7 @@
  * Three nodes, a router and a client in network namespaces of their own.
  *
  * Guarantees: this process's own namespace is the router, where the APIs are served and, in the routed topology, the
- * floating IP's route follows the provider's state. Agents, services and the client are real processes. On L2 the nodes'
+ * address's route follows the provider's state. Agents, services and the client are real processes. On L2 the nodes'
  * ends of the bridge are listened to all the time, and what was heard is judged each second. Run it inside namespaces of its
  * own (see namespaces.ts): it leaves the tidying to them, unless it is closed.
  */
@@ -19,8 +19,11 @@ import { CLOCK_RATE_ERROR, FENCE_MARGIN_MS } from '../../agent/contender/setting
 import { fenceTable } from '../../agent/link/open-link.ts';
 import { decodeAddress, RTM_GETADDR } from '../../agent/link/rtnetlink.ts';
 import { openDatagrams, NetlinkSocket } from '../../agent/link/netlink-socket.ts';
-import { HcloudStandIn } from '../../test/support/hcloud-api.ts';
+import { profileOf } from '../../agent/provider/profiles.ts';
 import { inNamespace } from '../../test/support/inside-namespace.ts';
+import { STAND_INS } from '../../test/support/stand-ins/all.ts';
+import type { RoutedProviderName } from '../../test/support/stand-ins/all.ts';
+import type { ProviderStandIn } from '../../test/support/stand-ins/stand-in.ts';
 import { AgentProcess, entryPoint } from '../../test/support/agent-process.ts';
 import type { Attempt } from './client.ts';
 import type { ListenerMessage } from './listener.ts';
@@ -39,7 +42,7 @@ import {
   PLACES,
   reconnect,
   removeNetwork,
-  routeTo,
+  routeAddress,
 } from './network.ts';
 import type { Api, Topology } from './network.ts';
 import { FLOATING_IP, FLOATING_IP6 } from './stage.ts';
@@ -51,7 +54,6 @@ import { WireJudge } from './wire-judge.ts';
 import type { Spoken } from './wire-judge.ts';
 import { Wire } from './wire.ts';
 
-const FLOATING_IP_ID = 310_077;
 /** The other family is only looked after: what it costs to move is the same. */
 const CLIENT6_INTERVAL_MS = 50;
 const SAMPLE_MS = 50;
@@ -62,13 +64,19 @@ const CAUGHT_UP_MS = 10_000;
 const LISTENER_MS = 5_000;
 const FILES = '/run/leasehold-lab';
 const LEASE_NAME = 'leasehold';
+/** What tells an agent which server of the provider it runs on. Here it finds that out by itself. */
+const OWN_SERVER: readonly string[] = ['HCLOUD_SERVER_ID', 'NETCUP_SERVER_ID', 'ROBOT_SERVER_IP'];
 /** Where the status of an agent is served, and of a second one on the same node. */
 const PORTS = { first: 9_808, second: 9_809 } as const;
 
 export interface LabOptions {
   readonly bundle: string;
-  /** How long the provider takes for an assignment. */
-  readonly actionMs: number;
+  /** Who routes the address, where it is routed: Hetzner Cloud's floating IPs unless said otherwise. */
+  readonly provider?: RoutedProviderName;
+  /** How long the provider takes for each change. */
+  readonly moveMs: number;
+  /** The address that the agents keep. */
+  readonly address?: string;
   /** Settings for every agent, beyond what the lab needs. */
   readonly env?: Readonly<Record<string, string>>;
   readonly providerTimeoutMs?: number;
@@ -95,7 +103,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   /** When everything was looked at. */
   readonly lookedAtMs: number[] = [];
   readonly leases: LeaseApi;
-  readonly hcloud: HcloudStandIn;
+  readonly provider: ProviderStandIn;
   readonly watcher: Watcher;
   readonly #options: LabOptions;
   readonly #agents = new Map<string, AgentProcess>();
@@ -121,10 +129,10 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   #isJudging = false;
   #isClosed = false;
 
-  private constructor(options: LabOptions, leases: LeaseApi, hcloud: HcloudStandIn, watcher: Watcher) {
+  private constructor(options: LabOptions, leases: LeaseApi, provider: ProviderStandIn, watcher: Watcher) {
     this.#options = options;
     this.leases = leases;
-    this.hcloud = hcloud;
+    this.provider = provider;
     this.watcher = watcher;
     for (const { name } of PLACES)
       this.#sockets.set(
@@ -153,32 +161,35 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     if (options.withIpv6 === true) addIpv6();
     // The stage is what the Lease API tells, and what it is asked through.
     let leases: LeaseApi | null = null;
+    const providerName = options.provider ?? 'hcloud-floating-ip';
     const watcher = new Watcher({
-      timings: { ...timingsOf(options), providerTimeoutMs: options.providerTimeoutMs ?? 30_000 },
+      timings: { ...timingsOf(options), providerTimeoutMs: options.providerTimeoutMs ?? profileOf(providerName).claimTimeoutMs },
       kind,
       nowMs: monotonicMs,
       wallClockMs: Date.now,
       caughtUp: async () => await leases?.caughtUp(),
     });
     leases = await openLeases((lease) => watcher.onLease(lease));
-    const hcloud = await HcloudStandIn.start(
-      {
-        floatingIps: [{ id: FLOATING_IP_ID, ip: FLOATING_IP }],
-        servers: PLACES.map(({ server }) => server),
-        actionMs: options.actionMs,
-        onOwner: (_, server) => routeTo(server),
-        onAccepted: ({ from }) => watcher.onProviderWrite(PLACES.find((place) => place.ip === from)?.name ?? from),
-      },
-      API_IPS.provider,
-    );
-    for (const { ip: address, server } of PLACES) hcloud.serverBySource.set(address, server);
+    const provider = await STAND_INS[providerName]({
+      addresses: [options.address ?? FLOATING_IP],
+      nodes: PLACES,
+      moveMs: options.moveMs,
+      host: API_IPS.provider,
+      onOwner: routeAddress,
+      onAccepted: (from) => watcher.onProviderWrite(PLACES.find((place) => place.ip === from)?.name ?? from),
+    });
     mkdirSync(FILES, { recursive: true });
     writeFileSync(`${FILES}/kubeconfig`, leases.kubeconfig);
-    const stage = new NamespaceStage(options, leases, hcloud, watcher);
+    const stage = new NamespaceStage(options, leases, provider, watcher);
     await Promise.all(stage.nodes.map((node) => stage.startService(node)));
-    stage.#clientProcesses.push(startClient(stage.attempts, options.clientIntervalMs));
+    stage.#clientProcesses.push(startClient(stage.attempts, options.clientIntervalMs, stage.address));
     if (options.withIpv6 === true) stage.#clientProcesses.push(startClient(stage.attempts6, CLIENT6_INTERVAL_MS, FLOATING_IP6));
     return stage;
+  }
+
+  /** The address that is watched by everybody; the one of the other family only moves together with it. */
+  get address(): string {
+    return this.#options.address ?? FLOATING_IP;
   }
 
   get topology(): Topology {
@@ -323,8 +334,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
 
   owner(): string | null {
     if (this.#wire !== null) return this.#wire.speaker;
-    const server = this.hcloud.ownerOf(FLOATING_IP);
-    return PLACES.find((place) => place.server === server)?.name ?? null;
+    return this.provider.ownerOf(this.address);
   }
 
   /** The nodes that have one of the addresses bound, or this one. */
@@ -349,7 +359,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
 
   /** Starts a client that opens one connection and only listens; resolves when that stands. */
   async startListener(): Promise<Listener> {
-    const child = this.#spawnClient('listener.ts', [FLOATING_IP]);
+    const child = this.#spawnClient('listener.ts', [this.address]);
     const ended = new Promise<ListenerMessage & { is: 'ended' }>((resolve) => {
       child.on('message', (message: ListenerMessage) => {
         if (message.is === 'ended') resolve(message);
@@ -375,7 +385,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
     for (const agent of [...this.#agents.values(), ...this.#others]) if (agent.isRunning) agent.signal('SIGKILL');
     this.#services.close();
     for (const socket of this.#sockets.values()) socket.close();
-    await Promise.all([this.leases.close(), this.hcloud.close()]);
+    await Promise.all([this.leases.close(), this.provider.close()]);
     removeNetwork();
   }
 
@@ -429,15 +439,7 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
   }
 
   #environmentOf(node: string): Record<string, string> {
-    const provider: Record<string, string> =
-      this.topology === 'l2'
-        ? { PROVIDER: 'l2' }
-        : {
-            PROVIDER: 'hcloud-floating-ip',
-            HCLOUD_TOKEN: 'hcloud-token',
-            HCLOUD_ENDPOINT: this.hcloud.endpoint,
-            HCLOUD_METADATA_ENDPOINT: this.hcloud.metadataEndpoint,
-          };
+    const provider = this.topology === 'l2' ? { PROVIDER: 'l2' } : withoutOwnServer(this.provider.env(node));
     return {
       NODE_NAME: node,
       KUBECONFIG: `${FILES}/kubeconfig`,
@@ -479,8 +481,12 @@ function durationMs(text: string | null): number {
   return parsed.value;
 }
 
-function addressesOf({ withIpv6 }: LabOptions): Address[] {
-  return [FLOATING_IP, ...(withIpv6 === true ? [FLOATING_IP6] : [])].flatMap((text) => parseAddress(text) ?? []);
+function withoutOwnServer(env: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !OWN_SERVER.includes(name)));
+}
+
+function addressesOf({ address = FLOATING_IP, withIpv6 }: LabOptions): Address[] {
+  return [address, ...(withIpv6 === true ? [FLOATING_IP6] : [])].flatMap((text) => parseAddress(text) ?? []);
 }
 
 /** Whether something comes to its end in time. */

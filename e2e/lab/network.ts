@@ -19,7 +19,9 @@ export type Topology = 'routed' | 'l2';
 export interface NodePlace {
   readonly name: string;
   readonly ip: string;
-  /** Its number at the provider. */
+  /** The hardware address of its interface. */
+  readonly mac: string;
+  /** Its number at Hetzner Cloud, where a cluster names it in a providerID. */
   readonly server: number;
   /** Its end of the cable at the bridge. */
   readonly port: string;
@@ -28,6 +30,7 @@ export interface NodePlace {
 export const PLACES: readonly NodePlace[] = ['a', 'b', 'c'].map((letter, index) => ({
   name: `node-${letter}`,
   ip: `10.77.0.${11 + index}`,
+  mac: `02:00:00:00:77:${11 + index}`,
   server: 9_100_201 + index,
   port: `port-${letter}`,
 }));
@@ -59,7 +62,7 @@ export function buildNetwork(topology: Topology): void {
   ip(`addr add ${ROUTER_IP}/24 dev br0`);
   ip('link set br0 up');
   for (const place of PLACES) {
-    connect(place.name, place.port, `${place.ip}/24`);
+    connect(place.name, place.port, `${place.ip}/24`, place.mac);
     ip(`link set ${place.port} master br0`);
     ip(`-n ${place.name} route add default via ${ROUTER_IP}`);
   }
@@ -80,9 +83,9 @@ export function removeNetwork(): void {
   ip(`rule del pref ${LOCAL_PREFERENCE}`);
 }
 
-function connect(namespace: string, port: string, address: string): void {
+function connect(namespace: string, port: string, address: string, mac?: string): void {
   ip(`netns add ${namespace}`);
-  ip(`link add ${port} type veth peer name eth0 netns ${namespace}`);
+  ip(`link add ${port} type veth peer name eth0 ${mac === undefined ? '' : `address ${mac} `}netns ${namespace}`);
   ip(`link set ${port} up`);
   ip(`-n ${namespace} link set lo up`);
   ip(`-n ${namespace} addr add ${address} dev eth0`);

@@ -1,7 +1,9 @@
 /**
  * What came of a fault, in numbers and in words for people.
  */
-import type { Arrangement, Expectation } from './faults.ts';
+import { isRouted } from './arrangements.ts';
+import type { Arrangement } from './arrangements.ts';
+import type { Expectation } from './fault.ts';
 
 /** One time that a fault was tried. */
 export interface Trial {
@@ -37,8 +39,9 @@ export function inSeconds(ms: number): string {
 
 /** The results as the Markdown table of the README. */
 export function tableOf(results: readonly Result[]): string {
-  const isRouted = results.every(({ arrangement }) => arrangement === 'routed');
-  const nodesHead = isRouted ? 'nodes with the address at once' : 'nodes that answered at once';
+  const nodesHead = results.every(({ arrangement }) => isRouted(arrangement))
+    ? 'nodes with the address at once'
+    : 'nodes that answered at once';
   const rows = results.map(({ fault, expected, trials, skipped }) => {
     if (skipped !== null) return [fault, 'not tried', '', '', expected.atTheEnd];
     const nodes = Math.max(...trials.map((trial) => trial.nodes));

@@ -2,7 +2,7 @@
  * A stand-in for the part of the Hetzner Cloud API and of its metadata service that Leasehold uses: the model, served on
  * two ports.
  */
-import { HcloudModel } from './hcloud-model.ts';
+import { HcloudModel, RATE_LIMIT } from './hcloud-model.ts';
 import type { HcloudOptions } from './hcloud-model.ts';
 import { HttpStandIn } from './http-stand-in.ts';
 import type { Exchange } from './http-stand-in.ts';
@@ -10,9 +10,12 @@ import { REAL_CLOCK } from './real-clock.ts';
 
 export type { AcceptedWrite, FloatingIpSpec, HcloudOptions } from './hcloud-model.ts';
 
+const REFILL_MS = 1_000;
+
 export class HcloudStandIn extends HcloudModel {
   readonly http: HttpStandIn;
   readonly metadata: HttpStandIn;
+  #refill: NodeJS.Timeout | undefined;
 
   constructor(options: HcloudOptions) {
     super(options, REAL_CLOCK);
@@ -26,6 +29,11 @@ export class HcloudStandIn extends HcloudModel {
     await hcloud.http.listen(host);
     await hcloud.metadata.listen(host);
     return hcloud;
+  }
+
+  /** Gives back one request a second from now on, for whoever goes on for as long as an hour. */
+  refill(): void {
+    this.#refill = setInterval(() => (this.remaining = Math.min(RATE_LIMIT, this.remaining + 1)), REFILL_MS);
   }
 
   get endpoint(): string {
@@ -43,6 +51,7 @@ export class HcloudStandIn extends HcloudModel {
 
   async close(): Promise<void> {
     this.stopActions();
+    clearInterval(this.#refill);
     await Promise.all([this.http.close(), this.metadata.close()]);
   }
 }

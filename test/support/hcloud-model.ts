@@ -73,7 +73,8 @@ export interface AcceptedWrite {
   readonly server: number | null;
 }
 
-const RATE_LIMIT = 3_600;
+/** How many requests a project has in an hour. */
+export const RATE_LIMIT = 3_600;
 const PAGE_LENGTH_MAX = 50;
 const FIRST_ACTION = 880_000_000;
 

@@ -37,6 +37,7 @@ export async function openHcloudFloatingIps(options: StandInOptions): Promise<Pr
     },
     options.host,
   );
+  hcloud.refill();
   for (const { name, ip } of options.nodes) hcloud.serverBySource.set(ip, servers.get(name) ?? 0);
   const troubles = new Troubles(hcloud.http, FAULTS, isWrite);
   const ipOf = (node: string): string | undefined => options.nodes.find(({ name }) => name === node)?.ip;
