@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { entryPoint } from '../../test/support/agent-process.ts';
-import { ip as iproute, spawnIn } from '../../test/support/namespaces.ts';
+import { spawnIn } from '../../test/support/namespaces.ts';
 import { STAND_INS } from '../../test/support/stand-ins/all.ts';
 import type { RoutedProviderName } from '../../test/support/stand-ins/all.ts';
 import type { ProviderStandIn } from '../../test/support/stand-ins/stand-in.ts';
@@ -135,7 +135,7 @@ export class Cluster {
 async function openProvider(name: RoutedProviderName, address: string, owners: string[]): Promise<ProviderStandIn> {
   return await STAND_INS[name]({
     addresses: [address],
-    nodes: PLACES.map(({ name: node, ip }) => ({ name: node, ip, mac: macOf(node) })),
+    nodes: PLACES,
     moveMs: MOVE_MS,
     host: API_IPS.provider,
     onOwner: (_, node) => {
@@ -143,8 +143,4 @@ async function openProvider(name: RoutedProviderName, address: string, owners: s
       routeAddress(address, node);
     },
   });
-}
-
-function macOf(node: string): string {
-  return /link\/ether (\S+)/.exec(iproute(`-n ${node} link show dev eth0`))?.[1] ?? '';
 }
