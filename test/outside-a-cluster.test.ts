@@ -13,14 +13,16 @@ import { at, stringAt } from '../agent/json.ts';
 import { findAssets } from '../e2e/control-plane/assets.ts';
 import { ControlPlane, kubeconfigFor } from '../e2e/control-plane/control-plane.ts';
 import { NAMESPACE } from '../e2e/control-plane/our-manifests.ts';
+import type { ProviderName } from '../agent/provider/profiles.ts';
 import { cannotRender, compose } from './support/manifests.ts';
+import type { KubeObject } from './support/manifests.ts';
+import { PROVIDERS } from './support/provider-overlays.ts';
 import { containerOf, podOf } from './support/pod.ts';
 import { toolPath } from './support/tools.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const PAGE = readFileSync(join(ROOT, 'docs', 'outside-a-cluster.md'), 'utf8');
 const UNITS = join(ROOT, 'systemd');
-const PROVIDERS = ['hcloud-floating-ip', 'l2'] as const;
 /** What systemd calls well protected ends here; what it rates higher is the network and root, which an agent is about. */
 const MOST_EXPOSED = 2.6;
 
@@ -37,14 +39,13 @@ function directives(...texts: readonly string[]): Readonly<Record<string, readon
   return found;
 }
 
-const unitFor = (provider: string): Readonly<Record<string, readonly string[]>> =>
+const unitFor = (provider: ProviderName): Readonly<Record<string, readonly string[]>> =>
   directives(
     readFileSync(join(UNITS, 'leasehold.service'), 'utf8'),
     readFileSync(join(UNITS, 'leasehold.service.d', `${provider}.conf`), 'utf8'),
   );
 
-const manifestsFor = (provider: string): ReturnType<typeof compose> =>
-  compose({ components: ['on-chosen-nodes', provider], settings: { PROVIDER: provider, ADDRESSES: '192.0.2.10' }, token: 'x' });
+const manifestsFor = (provider: ProviderName): KubeObject[] => compose({ provider, components: ['on-chosen-nodes'] });
 
 describe('the unit of systemd', () => {
   for (const provider of PROVIDERS) {

@@ -10,8 +10,6 @@ import type { KubeObject } from '../support/manifests.ts';
 
 const HCLOUD = { provider: 'hcloud-floating-ip', addresses: ['203.0.113.10'], hcloud: { token: 'replace-me\n' } };
 const L2 = { provider: 'l2', addresses: ['192.0.2.10'] };
-const L2_SETTINGS = { PROVIDER: 'l2', ADDRESSES: '192.0.2.10' };
-const ON_CHOSEN_NODES = ['on-chosen-nodes', 'l2'];
 
 /** The values that make of the chart what each overlay is. */
 const VALUES_OF: Readonly<Record<string, object>> = {
@@ -82,17 +80,17 @@ describe('the Helm chart and the manifests', { skip: cannotRenderCharts() || can
   same(
     'with the components metrics and pod-monitor',
     () => template({ ...L2, metrics: { enabled: true }, podMonitor: { enabled: true } }),
-    () => compose({ components: [...ON_CHOSEN_NODES, 'metrics', 'pod-monitor'], settings: L2_SETTINGS }),
+    () => compose({ provider: 'l2', components: ['on-chosen-nodes', 'metrics', 'pod-monitor'] }),
   );
   same(
     'with the component node-reading, and a setting',
     () => template({ ...L2, nodeReading: { enabled: true }, settings: { PROBES: 'tcp://127.0.0.1:443' } }),
-    () => compose({ components: [...ON_CHOSEN_NODES, 'node-reading'], settings: { ...L2_SETTINGS, PROBES: 'tcp://127.0.0.1:443' } }),
+    () => compose({ provider: 'l2', components: ['on-chosen-nodes', 'node-reading'], settings: { PROBES: 'tcp://127.0.0.1:443' } }),
   );
   same(
     'with the component second-port',
     () => template({ ...L2, port: 9809 }),
-    () => compose({ components: [...ON_CHOSEN_NODES, 'second-port'], settings: L2_SETTINGS }),
+    () => compose({ provider: 'l2', components: ['on-chosen-nodes', 'second-port'] }),
   );
 });
 

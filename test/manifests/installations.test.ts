@@ -7,30 +7,25 @@ import { SCHEMA } from '../../agent/config/schema.ts';
 import { loadSettings, unknownSettings } from '../../agent/config/settings.ts';
 import type { Settings } from '../../agent/config/settings.ts';
 import { at } from '../../agent/json.ts';
+import { kindOf, profileOf } from '../../agent/provider/profiles.ts';
+import type { ProviderName } from '../../agent/provider/profiles.ts';
 import { problemsOf } from '../support/kube-schemas.ts';
 import { cannotRender, compose, overlays, render } from '../support/manifests.ts';
-import type { Composition, KubeObject } from '../support/manifests.ts';
+import type { KubeObject } from '../support/manifests.ts';
+import { PROVIDERS } from '../support/provider-overlays.ts';
 import { containerOf, environmentOf, NODE, POD, podOf, readFileOf, workloadOf } from '../support/pod.ts';
 
 const WAYS = ['on-chosen-nodes', 'on-control-plane-nodes'];
-const PROVIDERS = {
-  'hcloud-floating-ip': { settings: { PROVIDER: 'hcloud-floating-ip', ADDRESSES: '203.0.113.10' }, token: 'a-token' },
-  l2: { settings: { PROVIDER: 'l2', ADDRESSES: '192.0.2.10' } },
-};
 const OPTIONS = [['metrics'], ['metrics', 'pod-monitor'], ['node-reading'], ['second-port']];
 /** Its rights reach further, for what the test of its own says. */
 const GRANTS_MORE = /beside-application|node-reading/;
 
-/** What an agent may do to the node, and how long it may take to end, in seconds. */
-const BY_PROVIDER = {
+/** What an agent may do to the node, and how long it may take to end, in milliseconds. */
+function mayDo(provider: ProviderName): { readonly capabilities: readonly string[]; readonly endsWithinMs: number } {
+  // Nothing lingers on a segment: what takes longest there is a Lease that cannot be released.
+  if (kindOf(provider) === 'l2') return { capabilities: ['NET_ADMIN', 'NET_RAW'], endsWithinMs: 10_000 };
   // It lingers for as long as a move at the provider may take.
-  'hcloud-floating-ip': { capabilities: ['NET_ADMIN'], endsWithinS: secondsOf(SCHEMA.PROVIDER_TIMEOUT.default ?? '') + 10 },
-  // Nothing lingers: what takes longest is a Lease that cannot be released.
-  l2: { capabilities: ['NET_ADMIN', 'NET_RAW'], endsWithinS: 10 },
-};
-
-function secondsOf(duration: string): number {
-  return Number(/^(\d+)s$/.exec(duration)?.[1] ?? assert.fail());
+  return { capabilities: ['NET_ADMIN'], endsWithinMs: profileOf(provider).claimTimeoutMs + 10_000 };
 }
 
 function the(objects: readonly KubeObject[], kind: string): KubeObject {
@@ -42,13 +37,14 @@ function the(objects: readonly KubeObject[], kind: string): KubeObject {
 /** Every installation with how to render it. */
 function installations(): { readonly name: string; readonly rendered: () => KubeObject[] }[] {
   const composed = WAYS.flatMap((way) =>
-    Object.entries(PROVIDERS).flatMap(([provider, rest]: [string, Omit<Composition, 'components'>]) =>
-      [[], ...OPTIONS].map((options) => [way, provider, ...options]).map((components) => ({ components, rest })),
-    ),
+    PROVIDERS.flatMap((provider) => [[], ...OPTIONS].map((options) => ({ provider, components: [way, ...options] }))),
   );
   return [
     ...overlays().map((overlay) => ({ name: overlay, rendered: () => render(overlay) })),
-    ...composed.map(({ components, rest }) => ({ name: components.join(' + '), rendered: () => compose({ components, ...rest }) })),
+    ...composed.map((composition) => ({
+      name: [composition.provider, ...composition.components].join(' + '),
+      rendered: () => compose(composition),
+    })),
   ];
 }
 
@@ -137,7 +133,7 @@ for (const { name, rendered } of installations()) {
 
     test('waits at the end for as long as an agent may take', () => {
       const grace = Number(podOf(objects)['terminationGracePeriodSeconds']);
-      assert.ok(grace >= BY_PROVIDER[settings().provider.name].endsWithinS, `${grace}s`);
+      assert.ok(grace * 1_000 >= mayDo(settings().provider.name).endsWithinMs, `${grace}s`);
     });
 
     test('asks for health where the agent listens', () => {
@@ -159,7 +155,7 @@ for (const { name, rendered } of installations()) {
     });
 
     test('may do to the node what its provider takes and no more', () => {
-      const { capabilities } = BY_PROVIDER[settings().provider.name];
+      const { capabilities } = mayDo(settings().provider.name);
       assert.deepEqual(containerOf(objects).securityContext, {
         runAsUser: 0,
         privileged: false,
