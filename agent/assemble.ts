@@ -30,7 +30,7 @@ import { Prober } from './probe/prober.ts';
 import type { Verdict } from './probe/prober.ts';
 import type { ResidenceReport } from './residence.ts';
 import type { ProviderHttp } from './provider/http.ts';
-import { observedProviderHttp } from './provider/observed-http.ts';
+import { observedProviderHttp, observedRun } from './provider/observed-http.ts';
 import { keepPrepared } from './provider/preparation.ts';
 import { kindOf, profileOf } from './provider/profiles.ts';
 import { createProvider } from './providers.ts';
@@ -109,13 +109,14 @@ const LAST_EVENTS_MS = 1_000;
 
 /** Starts an agent. */
 export function startAgent(settings: Settings, world: AgentWorld): Agent {
-  const { clock, host, link, log, conceal } = world;
+  const { clock, link, log, conceal } = world;
   const { logger } = log;
   const ending = new AbortController();
   const reachability = new Reachability(clock);
   const journal = new Journal(logger, clock);
   const metrics = new Metrics(metricFacts(settings, world.version), clock);
   const network = observed(world.network, metrics, clock);
+  const host = { ...world.host, run: observedRun(world.host.run, clock, (exchange) => metrics.requests.provider(exchange)) };
   const choice = new EventChoice(
     settings.nodeName,
     settings.addresses.map(({ text }) => text),

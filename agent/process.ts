@@ -14,6 +14,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { startAgent } from './assemble.ts';
 import type { Agent, Network } from './assemble.ts';
 import { preflight } from './checks.ts';
+import { Children } from './children.ts';
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { EXIT as COMMAND_EXIT } from './command-line/exit-codes.ts';
@@ -31,7 +32,7 @@ import { KubeTransport } from './kube/transport.ts';
 import type { ProcessNames } from './link/abstract-socket.ts';
 import { linkFindings } from './link/checks.ts';
 import { LinkUnusable } from './link/kernel-link.ts';
-import { boottimeMs, canWrite, endWithin, exitNow } from './link/libc.ts';
+import { boottimeMs, canWrite, endWithin, exitNow, reapGroup } from './link/libc.ts';
 import { rememberingLookup } from './outbound.ts';
 import type { Outbound } from './outbound.ts';
 import type { Link } from './ports.ts';
@@ -93,6 +94,7 @@ async function runOther(wanted: Exclude<Wanted, { is: 'run' }>, { openLink }: Pa
       if (wanted.is !== 'status' || !wanted.watch) process.exit(code);
     });
   }
+  process.on('exit', () => children.endAll());
   // Whoever reads has seen enough.
   process.stdout.on('error', () => process.exit(COMMAND_EXIT.done));
   const readFile = (path: string): string | null => {
@@ -219,8 +221,16 @@ function runAgent({ openLink, processNames }: Parts): void {
   );
 }
 
+const children = new Children({
+  clock: systemClock(boottimeMs),
+  env: process.env,
+  kill: (pid, signal) => process.kill(pid, signal),
+  reap: reapGroup,
+});
+
 /** This machine, as it is whenever it is asked. */
 const host: Host = {
+  run: children.run,
   interfaces: () =>
     Object.entries(networkInterfaces()).map(([name, addresses = []]) => ({
       name,
@@ -367,6 +377,7 @@ function processUsage(): ProcessUsage {
 /** Says why and ends, even if nobody reads it: then without these words, at the latest when the alarm rings. */
 function end(log: Log, code: number, message: string, error?: Error): never {
   endWithin(LAST_WORDS_S);
+  children.endAll();
   if (canWrite(process.stdout.fd)) {
     log.lastWords(() => {
       if (code === EXIT.done) log.logger.info({ event: 'end' }, message);

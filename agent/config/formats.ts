@@ -45,6 +45,34 @@ export const token: Format<string> = format('the token itself, in one piece with
   /^[!#-&(-~]+$/.test(raw) ? raw : null,
 );
 
+/** As much as fits into one variable of an environment (MAX_ARG_STRLEN, execve(2)), with room. */
+const SECRET_LENGTH_MAX = 64 * 1024;
+
+/** A credential of whatever kind, such as a key of several lines. */
+export const anySecret: Format<string> = format('the secret itself', (raw) =>
+  raw !== '' && !raw.includes('\0') && Buffer.byteLength(raw) <= SECRET_LENGTH_MAX ? raw : null,
+);
+
+export const word: Format<string> = format('one word of 256 characters at the most', (raw) =>
+  /^\S{1,256}$/.test(raw) && !/\p{C}/u.test(raw) ? raw : null,
+);
+
+/** A program and what it is given. */
+export interface CommandLine {
+  readonly program: string;
+  readonly args: readonly string[];
+}
+
+export const commandLine: Format<CommandLine> = {
+  accepts: 'the absolute path of a program and its arguments, separated by spaces, such as /etc/leasehold/exec/command --region=fra1',
+  parse: (raw) => {
+    // Whoever writes these takes it for a line of shell, and it would not mean what it means there.
+    if (/["'`\\$|&;<>]/.test(raw)) return { problem: 'there is no shell that would understand quotes, variables or pipes' };
+    const [program = '', ...args] = raw.split(/\s+/);
+    return program.startsWith('/') ? { value: { program, args } } : null;
+  },
+};
+
 export const host: Format<string> = format('an IP address or a host name', (raw) =>
   isIP(raw) !== 0 || /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/i.test(raw) ? raw : null,
 );

@@ -6,6 +6,7 @@
  */
 import type { ProviderName } from '../provider/profiles.ts';
 import { Secret } from '../secret.ts';
+import type { CommandLine } from './formats.ts';
 import type { SettingsReader } from './reader.ts';
 
 export interface HcloudSettings {
@@ -16,8 +17,17 @@ export interface HcloudSettings {
   readonly serverId: number | null;
 }
 
+export interface ExecSettings {
+  readonly command: CommandLine;
+  /** What it proves itself with; null where it needs nothing for that. */
+  readonly secret: Secret | null;
+  /** What this node is called at the provider; null where that is the node's own name. */
+  readonly server: string | null;
+}
+
 interface SettingsOf {
   readonly 'hcloud-floating-ip': HcloudSettings;
+  readonly exec: ExecSettings;
   readonly l2: object;
 }
 
@@ -26,6 +36,7 @@ export type ProviderSettings = { readonly [Name in ProviderName]: { readonly nam
 /** How each provider's settings are read; null where a problem has been noted. */
 const READ: { readonly [Name in ProviderName]: (reader: SettingsReader, name: ProviderName) => SettingsOf[Name] | null } = {
   'hcloud-floating-ip': readHcloud,
+  exec: readExec,
   l2: () => ({}),
 };
 
@@ -49,4 +60,11 @@ function readHcloud(reader: SettingsReader, name: ProviderName): HcloudSettings 
   const metadataEndpoint = reader.get('HCLOUD_METADATA_ENDPOINT');
   const serverId = reader.get('HCLOUD_SERVER_ID');
   return token === null || endpoint === null || metadataEndpoint === null ? null : { token, endpoint, metadataEndpoint, serverId };
+}
+
+function readExec(reader: SettingsReader, name: ProviderName): ExecSettings | null {
+  const command = reader.require('EXEC_COMMAND', `${name} runs a command of yours`);
+  const secret = reader.secret('EXEC_SECRET', null);
+  const server = reader.get('EXEC_SERVER');
+  return command === null ? null : { command, secret, server };
 }

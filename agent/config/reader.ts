@@ -83,8 +83,11 @@ export class SettingsReader {
     }
   }
 
-  /** A credential, from its variable or from the file that its twin names. */
-  secret(name: SettingName, why: string): Secret | null {
+  /**
+   * A credential, from its variable or from the file that its twin names; null where there is none. `why` there must be one; null
+   * where there need not be.
+   */
+  secret(name: SettingName, why: string | null): Secret | null {
     const direct = this.#raw[name] ?? null;
     const path = this.#raw[name + FILE_SUFFIX] ?? null;
     if (direct !== null) this.#held.set(name, direct);
@@ -93,7 +96,7 @@ export class SettingsReader {
       return null;
     }
     if (direct === null && path === null) {
-      this.problems.push(`${name} is not set: ${why}; set it, or name a file in ${name}${FILE_SUFFIX}`);
+      if (why !== null) this.problems.push(`${name} is not set: ${why}; set it, or name a file in ${name}${FILE_SUFFIX}`);
       return null;
     }
     try {

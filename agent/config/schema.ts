@@ -8,7 +8,9 @@ import type { Format } from './formats.ts';
 import {
   absolutePath,
   addressList,
+  anySecret,
   baseUrl,
+  commandLine,
   duration,
   durationFrom,
   host,
@@ -22,6 +24,7 @@ import {
   text,
   token,
   uid,
+  word,
 } from './formats.ts';
 import type { ProviderProfile } from '../provider/profile.ts';
 import { PROVIDER_NAMES, profileOf } from '../provider/profiles.ts';
@@ -117,7 +120,7 @@ export const SCHEMA = {
   PROVIDER: setting({
     format: oneOf(...PROVIDER_NAMES),
     default: null,
-    doc: 'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, or `l2` for a segment that the nodes share, by ARP and NDP.',
+    doc: 'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, `exec` for a command of your own, or `l2` for a segment that the nodes share, by ARP and NDP.',
   }),
   PROVIDER_TIMEOUT: setting({
     format: durationFrom('5s'),
@@ -152,6 +155,25 @@ export const SCHEMA = {
     doc:
       "This server's number, where neither the metadata service nor the Node's `spec.providerID` tells it. (The Node is asked only where the agent may " +
       'read it, which the component `node-reading` of the manifests allows.)',
+  }),
+  EXEC_COMMAND: setting({
+    format: commandLine,
+    default: null,
+    doc:
+      'Required for `exec`. The absolute path of a program and its arguments, separated by spaces, without a shell or quotes. It is run with ' +
+      '`locate ADDRESS` or `claim ADDRESS` behind them ([docs/exec.md](docs/exec.md)).',
+  }),
+  EXEC_SECRET: setting({
+    format: anySecret,
+    default: null,
+    isSecret: true,
+    doc: 'What that command proves itself with, if it needs anything for that. It finds it in its environment under this name.',
+  }),
+  EXEC_SERVER: setting({
+    format: word,
+    default: null,
+    defaultDoc: '`NODE_NAME`',
+    doc: 'What this node is called at the provider: what `locate` writes when the address is here. The command finds it in its environment.',
   }),
   PROBES: setting({
     format: probeList,

@@ -81,6 +81,7 @@ const OUR_PREFIXES = [
   'PROVIDER_',
   'VERIFY_',
   'HCLOUD_',
+  'EXEC_',
   'WHEN_ALL_',
   'ON_API_',
   'CONTROL_',

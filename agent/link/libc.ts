@@ -1,6 +1,6 @@
 /**
  * The few calls into the C library that Node has no words for: netlink and packet sockets, who is at the other end of a Unix
- * socket, CLOCK_BOOTTIME, and an end that waits for nothing.
+ * socket, CLOCK_BOOTTIME, the end of orphans, and an end that waits for nothing.
  *
  * Guarantees: each function is one or two system calls and returns at once; `receive` and `canWrite` wait for at most a tenth
  * of a second.
@@ -32,6 +32,7 @@ const CLOCK_BOOTTIME = 7;
 const RECEIVE_TIMEOUT_US = 100_000;
 const POLLOUT = 4;
 const WRITE_PATIENCE_MS = 100;
+const WNOHANG = 1;
 /** So many frames to others are passed over in one go. */
 const OVERHEARD_MAX = 1_000;
 
@@ -80,6 +81,7 @@ const send = libc.func('long send(int, const void *, size_t, int)') as (fd: numb
 const recv = libc.func('long recv(int, void *, size_t, int)') as (fd: number, data: Buffer, length: number, flags: number) => number;
 const close = libc.func('int close(int)') as (fd: number) => number;
 const poll = libc.func('int poll(void *, unsigned long, int)') as (fds: Buffer, count: number, timeoutMs: number) => number;
+const waitpid = libc.func('int waitpid(int, void *, int)') as (pid: number, status: null, options: number) => number;
 const alarm = libc.func('unsigned int alarm(unsigned int)') as (seconds: number) => number;
 const exit = libc.func('void _exit(int)') as (code: number) => void;
 const clockGettime = libc.func('int clock_gettime(int, void *)') as (clock: number, time: Buffer) => number;
@@ -243,6 +245,14 @@ export function canWrite(fd: number): boolean {
   entry.writeInt32LE(fd, 0);
   entry.writeInt16LE(POLLOUT, 4);
   return poll(entry, 1, WRITE_PATIENCE_MS) === 1 && entry.readInt16LE(6) === POLLOUT;
+}
+
+/**
+ * Takes note of every process in a group that was adopted by this one and has ended (waitpid(2)), as a first process has to: Node does
+ * so for its own children alone. A child of Node's must not be among them any more.
+ */
+export function reapGroup(group: number): void {
+  while (waitpid(-group, null, WNOHANG) > 0);
 }
 
 /** From now on the kernel ends this process by SIGALRM after so many seconds, whatever it is waiting for (alarm(2)). */

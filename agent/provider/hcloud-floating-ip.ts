@@ -19,6 +19,7 @@ import type { HcloudAction, HcloudApi } from './hcloud-api.ts';
 import { METADATA_OPERATION } from './hcloud-server-id.ts';
 import type { HcloudServerId } from './hcloud-server-id.ts';
 import type { ProviderProfile } from './profile.ts';
+import { Turns } from './turns.ts';
 
 export const HCLOUD_FLOATING_IP: ProviderProfile = {
   kind: 'routed',
@@ -53,8 +54,8 @@ export class HcloudFloatingIp implements Provider {
   readonly #addresses: readonly string[];
   readonly #clock: Clock;
   readonly #ids = new Map<string, number>();
-  /** The claim under way for each floating IP: two addresses of one /64 are one floating IP. */
-  readonly #queues = new Map<number, Promise<void>>();
+  /** One claim at a time for each floating IP: two addresses of one /64 are one floating IP. */
+  readonly #turns = new Turns<number>();
 
   constructor(api: HcloudApi, serverId: HcloudServerId, addresses: readonly string[], clock: Clock) {
     this.#api = api;
@@ -131,7 +132,7 @@ export class HcloudFloatingIp implements Provider {
   async claim(address: string, terms: ClaimTerms): Promise<ClaimOutcome> {
     return await claimWithRetries(this.#clock, terms, async () => {
       const [id, server] = await Promise.all([this.#idOf(address, terms.signal), this.#serverId.find(terms.signal)]);
-      await this.#inTurn(id, () => this.#claimOnce(id, server, terms));
+      await this.#turns.take(id, terms.signal, () => this.#claimOnce(id, server, terms));
     });
   }
 
@@ -207,16 +208,6 @@ export class HcloudFloatingIp implements Provider {
 
   async #listFloatingIps(signal: AbortSignal): Promise<FloatingIp[]> {
     return await this.#api.list('/floating_ips', 'floating_ips', parseFloatingIp, signal);
-  }
-
-  async #inTurn(id: number, work: () => Promise<void>): Promise<void> {
-    const mine = (this.#queues.get(id) ?? Promise.resolve()).then(work, work);
-    this.#queues.set(id, mine);
-    try {
-      await mine;
-    } finally {
-      if (this.#queues.get(id) === mine) this.#queues.delete(id);
-    }
   }
 }
 

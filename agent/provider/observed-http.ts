@@ -5,6 +5,7 @@
  * budget is told, never a header that was sent.
  */
 import type { Clock } from '../clock.ts';
+import type { RunCommand } from '../host.ts';
 import { ProviderError } from './error.ts';
 import type { ProviderAnswer, ProviderHttp } from './http.ts';
 
@@ -12,7 +13,7 @@ import type { ProviderAnswer, ProviderHttp } from './http.ts';
 export interface ProviderExchange {
   /** What was asked, in the words of the provider's documentation: one of a few. */
   readonly operation: string;
-  /** The answer's status, `no-answer`, or `aborted` (by us). */
+  /** The answer's status, or a command's exit code; `no-answer`, or `aborted` (by us). */
   readonly code: string;
   readonly elapsedMs: number;
   /** How many requests the provider grants and how many of them are left, where the answer says so. */
@@ -32,6 +33,23 @@ export function observedProviderHttp(http: ProviderHttp, clock: Clock, onExchang
       return answer;
     } catch (error) {
       end(error instanceof ProviderError ? 'no-answer' : 'aborted', null);
+      throw error;
+    }
+  };
+}
+
+/** The same for commands that are run in the place of an API: what such a one answers is its exit code. */
+export function observedRun(run: RunCommand, clock: Clock, onExchange: (exchange: ProviderExchange) => void): RunCommand {
+  return async (command) => {
+    const { operation, signal } = command;
+    const startedAtMs = clock.nowMs();
+    const end = (code: string): void => onExchange({ operation, code, elapsedMs: clock.nowMs() - startedAtMs, budget: null });
+    try {
+      const ended = await run(command);
+      end(signal.aborted ? 'aborted' : String(ended.exitCode ?? 'no-answer'));
+      return ended;
+    } catch (error) {
+      end(signal.aborted ? 'aborted' : 'no-answer');
       throw error;
     }
   };

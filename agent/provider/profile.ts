@@ -18,8 +18,10 @@ export interface ProviderProfile {
 }
 
 export interface Operation {
-  /** The HTTP status of its success. */
+  /** The HTTP status of its success; of a command its exit code. */
   readonly success: string;
+  /** What it ends with where it fails, if that is no HTTP status. */
+  readonly failures?: readonly string[];
   /** Whether it moves an address. */
   readonly isMove?: true;
 }

@@ -1,8 +1,8 @@
 /**
  * What is counted and measured of requests: to the Kubernetes API, to the provider, and what the provider grants.
  *
- * Guarantees: verbs, resources and operations are words of this program's own, and a code is a status of HTTP or one of three
- * words, so others cannot make labels grow. The usual answers are there from the start; a budget is, once it has been told.
+ * Guarantees: verbs, resources and operations are words of this program's own, and a code is a status of HTTP, an exit code or one
+ * of three words, so others cannot make labels grow. The usual answers are there from the start; a budget is, once it has been told.
  */
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
@@ -71,7 +71,7 @@ export class RequestMetrics {
     });
     this.#operations = new Counter({
       name: 'leasehold_provider_requests_total',
-      help: 'Requests to the provider’s API, by operation and the answer’s status; without an answer `no-answer` or `aborted` (by the agent).',
+      help: 'Requests to the provider’s API, by operation and the answer’s status; without an answer `no-answer` or `aborted` (by the agent). With `PROVIDER=exec` runs of the command, by what it is asked and its exit code.',
       labelNames: ['operation', 'code'] as const,
       registers,
     });
@@ -103,8 +103,8 @@ export class RequestMetrics {
       for (const code of codes) this.#kubernetes.inc({ verb, resource: 'leases', code }, 0);
       this.#kubernetesDuration.zero({ verb, resource: 'leases' });
     }
-    for (const [operation, { success }] of Object.entries(operations)) {
-      for (const code of [success, ...FAILURES]) this.#operations.inc({ operation, code }, 0);
+    for (const [operation, { success, failures = FAILURES }] of Object.entries(operations)) {
+      for (const code of [success, ...failures]) this.#operations.inc({ operation, code }, 0);
       this.#operationDuration.zero({ operation });
     }
   }

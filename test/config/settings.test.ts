@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
+import { secretsIn } from '../../agent/config/provider-settings.ts';
 import { loadSettings, SettingsError, unknownSettings } from '../../agent/config/settings.ts';
 import type { Settings } from '../../agent/config/settings.ts';
 import { SCHEMA } from '../../agent/config/schema.ts';
+import { PROVIDER_NAMES } from '../../agent/provider/profiles.ts';
 
 const WORKING = {
   ADDRESSES: '203.0.113.10',
@@ -144,11 +146,7 @@ describe('settings', () => {
 
   test('a secret does not show, however the settings are printed', () => {
     const settings = load(WORKING);
-    for (const text of [
-      JSON.stringify(settings),
-      inspect(settings, { depth: 9 }),
-      String(settings.provider.name === 'l2' ? '' : settings.provider.token),
-    ]) {
+    for (const text of [JSON.stringify(settings), inspect(settings, { depth: 9 }), String(secretsIn(settings.provider))]) {
       assert.doesNotMatch(text, /very-secret/);
     }
   });
@@ -174,7 +172,7 @@ describe('what is wrong with settings', () => {
       'PROVIDER="aws"',
     ]);
     assert.ok(found.includes('LEASE_DURATION="3 seconds" is not accepted: write a duration from 1ms to 1440m, such as 500ms, 3s or 1m'));
-    assert.ok(found.includes('PROVIDER="aws" is not accepted: write hcloud-floating-ip or l2'));
+    assert.ok(found.includes(`PROVIDER="aws" is not accepted: write ${PROVIDER_NAMES.join(' or ')}`));
   });
 
   /** A value that is refused, for every setting that can refuse one. */
@@ -211,6 +209,8 @@ describe('what is wrong with settings', () => {
     HCLOUD_ENDPOINT: ['api.hetzner.cloud', 'ftp://x', 'https://x/?a=b', 'https://x/#y'],
     HCLOUD_METADATA_ENDPOINT: ['169.254.169.254'],
     HCLOUD_SERVER_ID: ['edge-b', '-1', '1e3'],
+    EXEC_COMMAND: ['move-it', './move-it', "/bin/sh -c 'move it'", '/bin/cat | /bin/cat', '/opt/move $HOME'],
+    EXEC_SERVER: ['web 1', 'x'.repeat(257)],
     PROBES: [
       ',,',
       '127.0.0.1:80',
@@ -242,7 +242,7 @@ describe('what is wrong with settings', () => {
   /** Any text will do for these. */
   const FREE_TEXT = ['KUBECONFIG'];
   /** Refused without being shown. */
-  const SECRETS = ['HCLOUD_TOKEN'];
+  const SECRETS = ['HCLOUD_TOKEN', 'EXEC_SECRET'];
 
   test('covers every setting there is', () => {
     assert.deepEqual([...Object.keys(MALFORMED), ...FREE_TEXT, ...SECRETS].sort(), Object.keys(SCHEMA).sort());
@@ -270,6 +270,8 @@ describe('what is wrong with settings', () => {
       /^HCLOUD_TOKEN is not set: .* or name a file in HCLOUD_TOKEN_FILE$/,
     );
     assert.deepEqual(problems({ ...WORKING, HCLOUD_TOKEN: undefined, PROVIDER: 'l2' }), []);
+    assert.match(problems({ ...WORKING, PROVIDER: 'exec' })[0] ?? '', /^EXEC_COMMAND is not set: .* write the absolute path of a program/);
+    assert.deepEqual(problems({ ...WORKING, PROVIDER: 'exec', EXEC_COMMAND: '/opt/move --region=fra1' }), [], 'a secret it need not have');
   });
 
   test('timings that are not safe together, with the numbers to change', () => {

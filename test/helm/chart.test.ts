@@ -12,18 +12,27 @@ import { providerOverlay, PROVIDERS } from '../support/provider-overlays.ts';
 
 const L2 = { provider: 'l2', addresses: ['192.0.2.10'] };
 
-/** What the chart calls what each provider's Secret and files hold. */
+/** Settings that the chart has values of its own for. */
+const OWN_VALUES = ['PROVIDER', 'ADDRESSES', 'EXEC_COMMAND'];
+
+/** What the chart calls what each provider's Secret and files hold, and those of its settings that it has a value of its own for. */
 const CREDENTIALS: { readonly [Name in ProviderName]: (held: Readonly<Record<string, string>>) => object } = {
   'hcloud-floating-ip': ({ token }) => ({ hcloud: { token } }),
+  exec: ({ token, 'digitalocean.mjs': script, EXEC_COMMAND: command }) => ({ exec: { secret: token, script, command } }),
   l2: () => ({}),
 };
 
 /** The values that make of the chart what a provider's own overlay is. */
 function valuesOf(provider: ProviderName): object {
   const { settings, secrets, configMaps } = providerOverlay(provider);
-  const others = Object.entries(settings).filter(([name]) => name !== 'PROVIDER' && name !== 'ADDRESSES');
+  const others = Object.entries(settings).filter(([name]) => !OWN_VALUES.includes(name));
   const held = Object.assign({}, ...[...secrets, ...configMaps].map(({ data }) => data)) as Readonly<Record<string, string>>;
-  return { provider, addresses: settings['ADDRESSES']?.split(','), settings: Object.fromEntries(others), ...CREDENTIALS[provider](held) };
+  return {
+    provider,
+    addresses: settings['ADDRESSES']?.split(','),
+    settings: Object.fromEntries(others),
+    ...CREDENTIALS[provider]({ ...settings, ...held }),
+  };
 }
 
 const HCLOUD = valuesOf('hcloud-floating-ip');

@@ -20,12 +20,23 @@ const OPTIONS = [['metrics'], ['metrics', 'pod-monitor'], ['node-reading'], ['se
 /** Its rights reach further, for what the test of its own says. */
 const GRANTS_MORE = /beside-application|node-reading/;
 
-/** What an agent may do to the node, and how long it may take to end, in milliseconds. */
-function mayDo(provider: ProviderName): { readonly capabilities: readonly string[]; readonly endsWithinMs: number } {
+interface Allowance {
+  readonly capabilities: readonly string[];
+  readonly endsWithinMs: number;
+  readonly memory: string;
+}
+
+/** What an agent may do to the node, how long it may take to end, and how much memory it may take. */
+function allowanceOf(provider: ProviderName): Allowance {
   // Nothing lingers on a segment: what takes longest there is a Lease that cannot be released.
-  if (kindOf(provider) === 'l2') return { capabilities: ['NET_ADMIN', 'NET_RAW'], endsWithinMs: 10_000 };
-  // It lingers for as long as a move at the provider may take.
-  return { capabilities: ['NET_ADMIN'], endsWithinMs: profileOf(provider).claimTimeoutMs + 10_000 };
+  if (kindOf(provider) === 'l2') return { capabilities: ['NET_ADMIN', 'NET_RAW'], endsWithinMs: 10_000, memory: '192Mi' };
+  return {
+    capabilities: ['NET_ADMIN'],
+    // It lingers for as long as a move at the provider may take.
+    endsWithinMs: profileOf(provider).claimTimeoutMs + 10_000,
+    // Beside an agent there is room for the command that it runs.
+    memory: provider === 'exec' ? '320Mi' : '192Mi',
+  };
 }
 
 function the(objects: readonly KubeObject[], kind: string): KubeObject {
@@ -133,7 +144,7 @@ for (const { name, rendered } of installations()) {
 
     test('waits at the end for as long as an agent may take', () => {
       const grace = Number(podOf(objects)['terminationGracePeriodSeconds']);
-      assert.ok(grace * 1_000 >= mayDo(settings().provider.name).endsWithinMs, `${grace}s`);
+      assert.ok(grace * 1_000 >= allowanceOf(settings().provider.name).endsWithinMs, `${grace}s`);
     });
 
     test('asks for health where the agent listens', () => {
@@ -155,7 +166,7 @@ for (const { name, rendered } of installations()) {
     });
 
     test('may do to the node what its provider takes and no more', () => {
-      const { capabilities } = mayDo(settings().provider.name);
+      const { capabilities } = allowanceOf(settings().provider.name);
       assert.deepEqual(containerOf(objects).securityContext, {
         runAsUser: 0,
         privileged: false,
@@ -185,7 +196,7 @@ for (const { name, rendered } of installations()) {
         );
       }
       assert.ok(
-        volumes.every((volume) => 'secret' in volume || 'emptyDir' in volume),
+        volumes.every((volume) => 'secret' in volume || 'configMap' in volume || 'emptyDir' in volume),
         'nothing of the node’s files',
       );
       assert.ok(!JSON.stringify(containerOf(objects).env).includes('secretKeyRef'), 'no secret is in the environment');
@@ -193,7 +204,8 @@ for (const { name, rendered } of installations()) {
 
     test('is not evicted to make room, asks for what it was measured to take, and is never throttled', () => {
       assert.equal(podOf(objects)['priorityClassName'], 'system-node-critical');
-      assert.deepEqual(containerOf(objects).resources, { requests: { cpu: '20m', memory: '112Mi' }, limits: { memory: '192Mi' } });
+      const { memory } = allowanceOf(settings().provider.name);
+      assert.deepEqual(containerOf(objects).resources, { requests: { cpu: '20m', memory: '112Mi' }, limits: { memory } });
     });
 
     test('is moved away from a dead node within a quarter of a minute, where it is not bound to the node', () => {

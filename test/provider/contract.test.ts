@@ -13,6 +13,7 @@ import type { KubeHttp } from '../../agent/kube/transport.ts';
 import type { ClaimTerms, Provider } from '../../agent/ports.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
 import { createProvider } from '../../agent/providers.ts';
+import { openChildren } from '../support/children.ts';
 import { eventually } from '../support/eventually.ts';
 import { OUTBOUND } from '../support/outbound.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
@@ -37,7 +38,7 @@ const NO_KUBE: KubeHttp = {
   stream: () => Promise.reject(new Error('there is no Kubernetes here')),
 };
 
-const HOST: Host = { interfaces: () => [{ name: 'eth0', mac: ME.mac, addresses: [ME.ip] }] };
+const HOST: Host = { interfaces: () => [{ name: 'eth0', mac: ME.mac, addresses: [ME.ip] }], run: openChildren().run };
 
 interface ClaimOptions extends Partial<Pick<ClaimTerms, 'isFirst' | 'mayWrite'>> {
   readonly deadlineMs?: number;

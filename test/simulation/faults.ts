@@ -103,7 +103,7 @@ export const FAULTS = {
     (world, { size }, machine) => change(world.way(machine, 'provider'), { slowMs: size * 1_500 }),
     { only: 'routed' },
   ),
-  'provider slow': fault(2, [2_000, 20_000], ({ hcloud }, { size }) => change(hcloud, { actionMs: 500 + size * 19_500 }), {
+  'provider slow': fault(2, [2_000, 20_000], ({ provider }, { size }) => change(provider, { moveMs: 500 + size * 19_500 }), {
     only: 'routed',
   }),
   'provider locked': fault(2, [0, 0], lockProvider, { only: 'routed' }),
@@ -111,7 +111,7 @@ export const FAULTS = {
     only: 'routed',
     hows: ['500', '504 carried out', '503', '504', '409'],
   }),
-  'provider actions fail': fault(2, [1_000, 15_000], ({ hcloud }) => change(hcloud, { actionsEnd: 'error' as const }), { only: 'routed' }),
+  'provider actions fail': fault(2, [1_000, 15_000], ({ provider }) => change(provider, { movesFail: true }), { only: 'routed' }),
   'provider writes land late': fault(
     3,
     [2_000, 20_000],
@@ -121,8 +121,13 @@ export const FAULTS = {
     },
   ),
   'provider lies': fault(2, [1_000, 10_000], lie, { only: 'routed', hows: ['nobody', 'another'] }),
-  'provider rate limited': fault(1, [2_000, 10_000], ({ hcloud }) => change(hcloud, { remaining: 0 }), { only: 'routed' }),
-  'provider token': fault(2, [2_000, 15_000], setToken, { only: 'routed', hows: ['revoked', 'read-only'] }),
+  'provider rate limited': fault(1, [2_000, 10_000], ({ provider }) => change(provider, { isLimited: true }), { only: 'routed' }),
+  'provider token': fault(
+    2,
+    [2_000, 15_000],
+    ({ provider }, { how }) => change(provider, { credentials: how as 'revoked' | 'read-only' }),
+    { only: 'routed', hows: ['revoked', 'read-only'] },
+  ),
   'provider moved by a person': fault(2, [0, 0], moveByHand, { only: 'routed', hows: ['nowhere', 'to another node'] }),
   'provider cut off': fault(
     2,
@@ -427,11 +432,8 @@ function replaceLease({ kube }: World): Heal {
   return () => kube.delete();
 }
 
-function lockProvider({ hcloud, scenario }: World, { size }: Fault, machine: Machine): undefined {
-  const { actionMs } = hcloud;
-  hcloud.actionMs = size * 20_000;
-  scenario.addresses.forEach((_, index) => hcloud.beginAssign(index + 1, machine.server));
-  hcloud.actionMs = actionMs;
+function lockProvider({ provider, scenario }: World, { size }: Fault, machine: Machine): undefined {
+  for (const address of scenario.addresses) provider.beginMove(address, machine.server, size * 20_000);
 }
 
 function lie({ conditions, scenario }: World, { how, size }: Fault, machine: Machine): Heal {
@@ -450,20 +452,9 @@ function beStrange({ wire, addresses: all }: World, { how, size }: Fault): Heal 
   return wire.strangerHas(addresses, { answers: how.startsWith('answers'), announcesEveryMs });
 }
 
-function setToken({ hcloud }: World, { how }: Fault): Heal {
-  if (how === 'revoked') hcloud.tokens.clear();
-  else hcloud.tokens.set('hcloud-token', 'read-only');
-  return () => void hcloud.tokens.set('hcloud-token', 'read-write');
-}
-
-function moveByHand({ hcloud, machines, scenario }: World, { how, size }: Fault): undefined {
+function moveByHand({ provider, machines, scenario }: World, { how, size }: Fault): undefined {
   const server = how === 'nowhere' ? null : (machines[Math.floor(size * machines.length)]?.server ?? null);
-  for (const address of scenario.addresses) hcloud.move(floatingIpOf(address), server);
-}
-
-/** A floating IP as the provider writes it: an address, or for IPv6 the network that it lies in. */
-export function floatingIpOf(address: string): string {
-  return address.includes(':') ? '2001:db8::/64' : address;
+  for (const address of scenario.addresses) provider.move(address, server);
 }
 
 function freezeForATenure(world: World, { size, how }: Fault, machine: Machine): undefined {

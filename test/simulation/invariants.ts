@@ -293,7 +293,7 @@ export class Invariants implements Observer, WireObserver {
   onProviderSent(process: SimProcess, call: ProviderCall, leapMs: number): void {
     const { providerSentAtMs } = this.#dealingsOf(process);
     this.#countRequest(process, providerSentAtMs, PROVIDER_REQUESTS_MAX, 'provider');
-    if (call.method !== 'POST') return;
+    if (call.method === 'GET') return;
     this.note(`${process.identity} sends ${call.method} ${call.url} ${JSON.stringify(call.json)}`);
     const tenure = this.#tenures.get(process);
     if (tenure === undefined || !this.#isInTenure(process)) {

@@ -142,7 +142,7 @@ describe('the modelled network', () => {
     assert.equal(result.ended, 'unknown-outcome');
     process.kill();
     await pass(70_000);
-    assert.equal(world.hcloud.ownerOf(ADDRESS), process.machine.server);
+    assert.equal(world.provider.ownerOf(ADDRESS), process.machine.server);
   });
 
   test('a freeze before a call puts the call off, and the process stands still meanwhile', async () => {
@@ -151,7 +151,7 @@ describe('the modelled network', () => {
     const result = assign(world, process);
     assert.equal(process.isPaused, true);
     await pass(2_900);
-    assert.equal(world.hcloud.accepted.length, 0);
+    assert.equal(world.provider.ownerOf(ADDRESS), null);
     await pass(2_000);
     assert.equal(result.ended, '201');
     assert.equal(process.isPaused, false);

@@ -11,9 +11,10 @@ import { KubeTrouble } from '../../agent/kube/transport.ts';
 import type { KubeAnswer, KubeCall, KubeStream } from '../../agent/kube/transport.ts';
 import { ProviderError } from '../../agent/provider/error.ts';
 import type { ProviderAnswer, ProviderCall } from '../../agent/provider/http.ts';
-import type { HcloudModel, HcloudRequest } from '../support/hcloud-model.ts';
+import type { HcloudRequest } from '../support/hcloud-model.ts';
 import type { Answer } from '../support/http-stand-in.ts';
 import type { KubeModel, KubeRequest, StoredLease, Watch } from '../support/kube-model.ts';
+import type { SimProvider } from './provider.ts';
 import type { Random } from './random.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { VirtualTime } from './virtual-time.ts';
@@ -57,7 +58,7 @@ export interface NetworkWorld {
   readonly time: VirtualTime;
   readonly random: Random;
   readonly kube: KubeModel;
-  readonly hcloud: HcloudModel;
+  readonly provider: SimProvider;
   readonly conditions: Conditions;
   readonly observer: Observer;
   /** How long a message is on its way now and then, though nothing is wrong. */
@@ -299,7 +300,7 @@ async function providerRequest(world: NetworkWorld, process: SimProcess, call: P
 function providerExchange(world: NetworkWorld, process: SimProcess, call: ProviderCall, signal: AbortSignal): Promise<ProviderAnswer> {
   const { time, random, conditions, observer } = world;
   const way = world.way(process, 'provider');
-  const isWrite = call.method === 'POST';
+  const isWrite = call.method !== 'GET';
   return settling(signal, (resolve, reject, isOver) => {
     const answerLater = (work: () => void): void => {
       if (random.chance(way.answerLoss)) return;
@@ -328,22 +329,24 @@ function gatewayAnswer(fault: Misbehaviour | null): Answer {
   return { status: fault?.status ?? 502, body: '<html>a fault of the simulation</html>' };
 }
 
-function handleProvider({ hcloud, conditions, random }: NetworkWorld, process: SimProcess, call: ProviderCall): Answer {
+function handleProvider({ provider, conditions, random }: NetworkWorld, process: SimProcess, call: ProviderCall): Answer {
   const url = new URL(call.url);
   const request: HcloudRequest = {
     method: call.method,
     path: url.pathname + url.search,
     headers: call.headers,
-    body: call.json === undefined ? '' : JSON.stringify(call.json),
+    body: bodyOf(call),
     from: process.identity,
   };
-  const answer = hcloud.handle(request);
+  const answer = provider.handle(request);
   const { lie } = conditions.provider;
-  const isOneFloatingIp = call.method === 'GET' && /\/floating_ips\/\d+$/.test(url.pathname);
-  if (lie === null || !isOneFloatingIp || answer.status !== 200 || !random.chance(lie.share)) return answer;
-  const body = structuredClone(answer.body) as { floating_ip: { server: number | null } };
-  body.floating_ip.server = lie.server;
-  return { ...answer, body };
+  const wrong = lie === null ? null : provider.lieIn(request, answer, lie.server);
+  return lie !== null && wrong !== null && random.chance(lie.share) ? wrong : answer;
+}
+
+function bodyOf({ json, form }: ProviderCall): string {
+  if (json !== undefined) return JSON.stringify(json);
+  return form === undefined ? '' : new URLSearchParams(form).toString();
 }
 
 /** The local service of a machine, asked by a probe. */

@@ -5,7 +5,7 @@
  */
 import { checkUnfenced, loadSettings, SettingsError } from '../../agent/config/settings.ts';
 import type { Settings } from '../../agent/config/settings.ts';
-import type { HcloudOptions } from '../support/hcloud-model.ts';
+import type { SimProviderOptions } from './provider.ts';
 import type { Random } from './random.ts';
 
 export interface Timings {
@@ -28,7 +28,9 @@ export interface Scenario {
   readonly whenAllUnhealthy: 'keep' | 'release';
   readonly onApiLoss: 'hold' | 'release';
   readonly leaseAtStart: 'from the manifests' | 'absent';
-  readonly provider: Required<Pick<HcloudOptions, 'ownerChangesAt' | 'sameOwner' | 'otherOwner' | 'actionMs'>>;
+  readonly floatingIps: SimProviderOptions['floatingIps'];
+  /** How long a change takes at the provider. */
+  readonly moveMs: number;
   /** How long faults strike. */
   readonly faultsMs: number;
 }
@@ -62,12 +64,12 @@ export function drawScenario(random: Random, only: WorldKind | null): Scenario {
     whenAllUnhealthy: random.pick(['keep', 'keep', 'release']),
     onApiLoss: kind === 'l2' ? 'release' : random.pick(['hold', 'hold', 'release']),
     leaseAtStart: random.pick(['from the manifests', 'from the manifests', 'absent']),
-    provider: {
+    floatingIps: {
       ownerChangesAt: random.pick(['start', 'end', 'end']),
       sameOwner: random.pick(['success', 'floating_ip_assigned']),
       otherOwner: random.pick(['success', 'success', 'floating_ip_assigned']),
-      actionMs: random.pick([100, 500, 500, 2_000]),
     },
+    moveMs: random.pick([100, 500, 500, 2_000]),
     // Now and then long enough for an outage that outlasts every bound.
     faultsMs: random.chance(0.15) ? random.between(150_000, 250_000) : random.between(50_000, 100_000),
   };

@@ -17,6 +17,7 @@ import type { Link } from '../../agent/ports.ts';
 import { kindOf } from '../../agent/provider/profiles.ts';
 import type { Log } from '../../agent/report/log.ts';
 import { establishResidence, residenceNames } from '../../agent/residence.ts';
+import { NO_HOST } from '../support/host.ts';
 import type { Machine } from './machine.ts';
 import type { Defer } from './netlink-answers.ts';
 import type { Random } from './random.ts';
@@ -92,7 +93,7 @@ export class SimProcess {
       clock: this.clock,
       random: () => this.#world.random.next(),
       network: this.#world.network(this),
-      host: { interfaces: () => [] },
+      host: NO_HOST,
       identity: this.identity,
       version: 'simulated',
       link,

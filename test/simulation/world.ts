@@ -7,18 +7,18 @@ import { parseAddress } from '../../agent/address.ts';
 import type { Address } from '../../agent/address.ts';
 import type { Clock } from '../../agent/clock.ts';
 import type { Settings } from '../../agent/config/settings.ts';
-import { HcloudModel } from '../support/hcloud-model.ts';
 import { KubeModel } from '../support/kube-model.ts';
 import { answering, isGuarded } from './answering.ts';
 import { Availability } from './availability.ts';
 import type { Strike } from './availability.ts';
-import { floatingIpOf } from './faults.ts';
 import { Invariants } from './invariants.ts';
 import type { Calmness } from './invariants.ts';
 import { Machine } from './machine.ts';
 import { networkOf } from './network.ts';
 import type { Conditions, NetworkWorld, Way } from './network.ts';
 import type { Lack } from './packet-filter.ts';
+import { SimFloatingIps } from './provider.ts';
+import type { SimProvider } from './provider.ts';
 import { Random } from './random.ts';
 import { serverOf, settingsOf } from './scenario.ts';
 import type { Scenario } from './scenario.ts';
@@ -50,7 +50,7 @@ export class World implements ProcessWorld, NetworkWorld {
   readonly scenario: Scenario;
   readonly machines: readonly Machine[];
   readonly kube: KubeModel;
-  readonly hcloud: HcloudModel;
+  readonly provider: SimProvider;
   readonly wire: Wire;
   readonly observer: Invariants;
   readonly conditions: Conditions = {
@@ -93,12 +93,13 @@ export class World implements ProcessWorld, NetworkWorld {
     if (scenario.kind === 'l2') this.machines.forEach((machine, node) => this.#furnish(machine, scenario.isFenced[node] ?? false));
     const clock = trueClock(this.time);
     this.kube = new KubeModel({ wallMs: () => clock.wallMs(), newUid: () => `uid-${this.random.hex(6)}` });
-    this.hcloud = new HcloudModel(
+    this.provider = new SimFloatingIps(
       {
-        ...scenario.provider,
-        floatingIps: scenario.addresses.map((address, index) => ({ id: index + 1, ip: floatingIpOf(address), server: null })),
+        addresses: scenario.addresses,
         servers: this.machines.map(({ server }) => server),
-        onOwner: (ip, server, begunAtMs) => this.#onOwner(ip, server, begunAtMs),
+        moveMs: scenario.moveMs,
+        floatingIps: scenario.floatingIps,
+        onOwner: (address, server, begunAtMs) => this.#onOwner(address, server, begunAtMs),
       },
       clock,
     );
@@ -122,7 +123,7 @@ export class World implements ProcessWorld, NetworkWorld {
       processes: this.processes,
       strikes: this.strikes,
       lease: () => this.kube.lease(),
-      routedTo: (address) => this.hcloud.ownerOf(floatingIpOf(address)),
+      routedTo: (address) => this.provider.ownerOf(address),
     });
     this.#lookAround();
     this.observer.note = (text, isRoutine) => this.note(text, isRoutine);
@@ -252,8 +253,7 @@ export class World implements ProcessWorld, NetworkWorld {
     }
     Object.assign(this.conditions.kube, { outage: null, misbehaviours: [], watchLagMs: 0 });
     Object.assign(this.conditions.provider, { misbehaviours: [], lateWritesMs: 0, lie: null });
-    Object.assign(this.hcloud, { actionMs: this.scenario.provider.actionMs, actionsEnd: 'success', remaining: 3_600 });
-    this.hcloud.tokens.set('hcloud-token', 'read-write');
+    Object.assign(this.provider, { moveMs: this.scenario.moveMs, movesFail: false, isLimited: false, credentials: 'good' });
     const lease = this.kube.lease();
     // A Lease that bears our name no more belongs to another program, until a person says otherwise.
     if (lease !== undefined && lease.metadata.labels?.['app.kubernetes.io/name'] === undefined) {
@@ -291,7 +291,7 @@ export class World implements ProcessWorld, NetworkWorld {
       }
       const unknown = this.scenario.kind === 'l2' ? this.#segmentDisagreement(address, holder) : null;
       if (unknown !== null) return `${unknown}, while ${holder.identity} is in office`;
-      const owner = this.hcloud.ownerOf(floatingIpOf(address));
+      const owner = this.provider.ownerOf(address);
       if (this.scenario.kind === 'routed' && owner !== holder.machine.server)
         return `the provider routes ${address} to ${owner ?? 'nobody'}, while ${holder.identity} is in office`;
     }
@@ -315,10 +315,10 @@ export class World implements ProcessWorld, NetworkWorld {
     return this.processesOn(machine).find(({ startedAtMs }) => startedAtMs < than.startedAtMs) ?? null;
   }
 
-  #onOwner(ip: string, server: number | null, begunAtMs: number | null): void {
-    this.note(`the provider routes ${ip} to ${server === null ? 'no server' : `server ${server}`}`);
-    const before = this.#owners.get(ip) ?? null;
-    this.#owners.set(ip, server);
+  #onOwner(address: string, server: number | null, begunAtMs: number | null): void {
+    this.note(`the provider routes ${address} to ${server === null ? 'no server' : `server ${server}`}`);
+    const before = this.#owners.get(address) ?? null;
+    this.#owners.set(address, server);
     if (before !== null && begunAtMs !== null) this.observer.onMovedAway(before, begunAtMs);
   }
 
@@ -329,7 +329,7 @@ export class World implements ProcessWorld, NetworkWorld {
       if (isTroubled) this.#noteTime('provider trouble', machine);
       if (this.#isKubeTroubled(machine)) this.#noteTime('kube trouble', machine);
       for (const address of this.scenario.addresses) {
-        if (isTroubled || this.hcloud.ownerOf(floatingIpOf(address)) === machine.server) this.#noteTime(`routes ${address}`, machine);
+        if (isTroubled || this.provider.ownerOf(address) === machine.server) this.#noteTime(`routes ${address}`, machine);
       }
     }
     this.time.after(LOOK_AROUND_MS, () => this.#lookAround());
@@ -337,10 +337,9 @@ export class World implements ProcessWorld, NetworkWorld {
 
   #isProviderTroubled(machine: Machine): boolean {
     const { misbehaviours, lie } = this.conditions.provider;
-    const isWrong = lie !== null || this.hcloud.actionsEnd !== 'success' || this.hcloud.tokens.get('hcloud-token') !== 'read-write';
-    return (
-      isWrong || this.hcloud.remaining === 0 || misbehaviours.some(({ share }) => share > 0) || isTroubled(this.way(machine, 'provider'))
-    );
+    const { movesFail, credentials, isLimited } = this.provider;
+    const isWrong = lie !== null || movesFail || credentials !== 'good' || isLimited;
+    return isWrong || misbehaviours.some(({ share }) => share > 0) || isTroubled(this.way(machine, 'provider'));
   }
 
   #isKubeTroubled(machine: Machine): boolean {
@@ -359,8 +358,7 @@ export class World implements ProcessWorld, NetworkWorld {
   #sendBookmarks(): void {
     this.time.after(BOOKMARK_MS, () => {
       this.kube.sendBookmarks();
-      // As much budget as comes back in that time.
-      if (this.hcloud.remaining > 0) this.hcloud.remaining += BOOKMARK_MS / 1_000;
+      this.provider.refill(BOOKMARK_MS);
       this.#sendBookmarks();
     });
   }

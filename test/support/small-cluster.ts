@@ -21,6 +21,7 @@ import { askFor } from '../../agent/probe/prober.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
 import { eventually } from './eventually.ts';
 import { HcloudStandIn } from './hcloud-api.ts';
+import { NO_HOST } from './host.ts';
 import { KubeApi } from './kube-api.ts';
 import type { StoredObject } from './kube-objects.ts';
 import { MemoryLink, MemoryNode } from './memory-link.ts';
@@ -213,7 +214,7 @@ export class SmallCluster {
         serve: () => ({ changed: () => undefined, close: () => undefined }),
         close: () => kube.close(),
       },
-      host: { interfaces: () => [] },
+      host: NO_HOST,
       link: new MemoryLink(link, [IP]),
       establishResidence: (_signal, onReport) => {
         onReport({ residence: 'alone', reason: 'no other agent runs on this node' });
