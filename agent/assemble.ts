@@ -20,7 +20,7 @@ import { KubeLeaseStore } from './kube/lease-store.ts';
 import { KubeLeaseWatch } from './kube/lease-watch.ts';
 import { observedKubeHttp } from './kube/observed-http.ts';
 import { keepChecking } from './finding.ts';
-import type { Check, Finding } from './finding.ts';
+import type { Check } from './finding.ts';
 import type { LinkView } from './contender/input.ts';
 import type { KubeHttp } from './kube/transport.ts';
 import type { Host } from './host.ts';
@@ -39,6 +39,7 @@ import { Journal } from './report/journal.ts';
 import type { Log } from './report/log.ts';
 import { Metrics } from './report/metrics.ts';
 import type { MetricFacts } from './report/metrics.ts';
+import { PreflightLog } from './report/preflight.ts';
 import type { ProcessUsage } from './report/process-metrics.ts';
 import { Reachability } from './report/reachability.ts';
 import type { Answers } from './report/server.ts';
@@ -175,7 +176,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   };
   const prober = new Prober<ProbeQuestion | ApplicationQuestion>(probes, ask, clock, onVerdict, (answer) => metrics.probes.note(answer));
   const readinessProblems = (): readonly string[] => reachability.problems(loop.contender);
-  let preflight: { readonly at: string; readonly findings: readonly Finding[] } | null = null;
+  const preflight = new PreflightLog(logger, clock);
   const server = network.serve({
     livenessProblem: () => {
       const silentMs = clock.nowMs() - loop.lastStepMs;
@@ -210,21 +211,11 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
         application: concealingData(following?.follower.status ?? null, conceal),
         readinessProblems: readinessProblems(),
         transitions: journal.transitions,
-        preflight,
+        preflight: preflight.latest,
         droppedLogLines: log.dropped(),
       }),
   });
   let providerReason: string | null = null;
-  let failing = '';
-  const onFindings = (findings: readonly Finding[]): void => {
-    preflight = { at: new Date(clock.wallMs()).toISOString(), findings };
-    const failed = findings.filter(({ level }) => level === 'fail');
-    const before = failing;
-    failing = failed.map(({ name, message }) => `${name}: ${message}`).join('\n');
-    if (failing === before) return;
-    for (const { name, message, advice } of failed)
-      logger.error({ event: 'preflight', check: name }, `${name}: ${message}${advice === null ? '' : `: ${advice}`}`);
-  };
   const background = Promise.all([
     world.establishResidence(ending.signal, ({ residence, reason }) => {
       logger[residence === 'alone' ? 'info' : 'warn']({ event: `residence-${residence}` }, reason);
@@ -242,7 +233,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
       world.checks?.({ provider, look: () => loop.contender.link, isFenced: link.segment?.isFenced ?? false }) ?? [],
       clock,
       ending.signal,
-      (findings) => onFindings(concealingFindings(findings, conceal)),
+      (findings) => preflight.note(concealingFindings(findings, conceal)),
     ),
   ]).catch((error: unknown) => world.onDefect(asError(error)));
   loop.start();

@@ -69,6 +69,14 @@ export async function withDeadline<Result>(
   }
 }
 
+/** Never resolves; rejects with the signal's reason once it is aborted. For a race with what may be stuck where no signal reaches. */
+export function rejectOnAbort(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(asError(signal.reason));
+    signal.addEventListener('abort', () => reject(asError(signal.reason)), { once: true });
+  });
+}
+
 /** Turns whatever was thrown into an Error. */
 export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));

@@ -5,11 +5,9 @@
  * (`check` takes the port for a moment, and tries in one transaction that leaves nothing whether the kernel can keep a fence.) What
  * they touch of the process, its terminal and its environment is passed in.
  */
-import { lookup } from 'node:dns/promises';
-import http from 'node:http';
-import { release } from 'node:os';
 import type { Network } from './assemble.ts';
 import { preflight } from './checks.ts';
+import type { CheckWorld } from './checks.ts';
 import { concealingData, concealingFindings } from './concealment.ts';
 import type { Conceal } from './concealment.ts';
 import { withDeadline } from './clock.ts';
@@ -28,17 +26,18 @@ import { findControlSocket, findCredentials, findLease, findLocalPort } from './
 import type { Surroundings } from './command-line/where.ts';
 import { checkUnfenced, SettingsError, unknownSettings } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
+import type { LinkView } from './contender/input.ts';
 import { fail, runChecks, warn } from './finding.ts';
 import type { Finding } from './finding.ts';
 import type { Host } from './host.ts';
+import type { GetText } from './get-text.ts';
 import { Credentials } from './kube/credentials.ts';
 import { getFromPod } from './kube/port-forward.ts';
 import { KubeTransport } from './kube/transport.ts';
-import { linkFindings, unusableLinkFinding } from './link/checks.ts';
+import { unusableLinkFinding } from './link/checks.ts';
 import { LinkUnusable } from './link/kernel-link.ts';
 import type { Outbound } from './outbound.ts';
 import type { Link } from './ports.ts';
-import { kindOf } from './provider/profiles.ts';
 import { createProvider } from './providers.ts';
 import { blotOut } from './secret.ts';
 
@@ -50,6 +49,9 @@ export interface Terminal {
   /** Null where nobody has said. Asked anew, because it may change. */
   readonly columns: () => number | null;
 }
+
+/** Judges what was seen of the settings' addresses. `view` is null where nothing was. */
+export type LinkFindings = (settings: Settings, view: LinkView | null, isFenced: boolean) => readonly Finding[];
 
 export interface CommandWorld {
   readonly terminal: Terminal;
@@ -69,6 +71,12 @@ export interface CommandWorld {
     readonly conceal: Conceal;
   };
   readonly openLink: (settings: Settings) => Link;
+  /** What is to be said of the addresses as they were found, and of this kernel. */
+  readonly linkFindings: LinkFindings;
+  /** All addresses of a host name. Throws where it has none. */
+  readonly resolve: CheckWorld['resolve'];
+  /** Asks the agent of this machine. */
+  readonly getText: GetText;
 }
 
 /** Where nobody says how wide a line may be: as wide as is pleasant to read, or without an end for a table. */
@@ -120,10 +128,10 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
       clock,
       kube: network.kube,
       apiServer: async () => (await credentials.access()).server,
-      resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
+      resolve: world.resolve,
       ask: network.ask,
       provider: createProvider(settings, { clock, host, http: network.provider, kube: network.kube }),
-      link: () => lookAtLink(settings, world.openLink),
+      link: () => lookAtLink(settings, world),
     });
     const misspelt = unknownSettings(surroundings.env).map((name) =>
       warn('settings', `${name} is no setting of Leasehold`, 'is it misspelt?'),
@@ -139,13 +147,12 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
 }
 
 /** Opens the interface for one look, and touches nothing there. */
-function lookAtLink(settings: Settings, openLink: CommandWorld['openLink']): readonly Finding[] {
-  const { addresses, provider } = settings;
+function lookAtLink(settings: Settings, { openLink, linkFindings }: CommandWorld): readonly Finding[] {
   try {
     const link = openLink(settings);
     const isFenced = link.segment?.isFenced ?? false;
     try {
-      const findings = linkFindings({ kind: kindOf(provider.name), addresses, view: link.look(), isFenced, kernelRelease: release() });
+      const findings = linkFindings(settings, link.look(), isFenced);
       if (link.segment !== null && !isFenced) checkUnfenced(settings);
       return findings;
     } finally {
@@ -176,7 +183,7 @@ async function runStatus(wanted: Wanted & { is: 'status' }, world: CommandWorld)
       http: kube,
       lease,
       signal,
-      readLocal: () => withDeadline(clock, LOCAL_MS, signal, (inner) => getText({ ...local, path: '/status', signal: inner })),
+      readLocal: () => withDeadline(clock, LOCAL_MS, signal, (inner) => world.getText({ ...local, path: '/status', signal: inner })),
       readPod: async (pod, port) =>
         await getFromPod({ namespace: lease.namespace, pod, port }, '/status', {
           ...outbound,
@@ -237,26 +244,4 @@ function timeText(clock: Clock): string {
 
 function json(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`;
-}
-
-async function getText({
-  host,
-  port,
-  path,
-  signal,
-}: {
-  readonly host: string;
-  readonly port: number;
-  readonly path: string;
-  readonly signal: AbortSignal;
-}): Promise<string> {
-  return await new Promise((resolve, reject) => {
-    const request = http.get({ host, port, path, agent: false, signal }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-      response.on('end', () => resolve(text));
-      response.on('error', reject);
-    });
-    request.on('error', reject);
-  });
 }

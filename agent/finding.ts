@@ -4,7 +4,7 @@
  * Guarantees: a check only reads. One that fails in an unexpected way, or does not end in time, is a finding like any other,
  * so that nothing else goes unchecked for it.
  */
-import { asError, sleep, withDeadline } from './clock.ts';
+import { asError, rejectOnAbort, sleep, withDeadline } from './clock.ts';
 import type { Clock } from './clock.ts';
 
 /** `ok`: as it should be. `warn`: it works, though something should be known or done. `fail`: the agent cannot do its work so. */
@@ -51,17 +51,11 @@ export async function runChecks(checks: readonly Check[], clock: Clock, signal: 
 
 async function runCheck({ name, run }: Check, clock: Clock, signal: AbortSignal): Promise<readonly Finding[]> {
   try {
+    // A check may be stuck where no signal reaches, as in the look-up of a name.
     return await withDeadline(clock, CHECK_MS, signal, async (inner) => await Promise.race([run(inner), rejectOnAbort(inner)]));
   } catch (error) {
     return [fail(name, `this could not be checked: ${asError(error).message}`, 'try again; if it stays so, please report it')];
   }
-}
-
-/** A check may be stuck where no signal reaches, as in the look-up of a name. */
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(asError(signal.reason)), { once: true });
-  });
 }
 
 /** Runs all checks, and again with growing pauses for as long as one fails, until the signal is aborted. Tells each result. */

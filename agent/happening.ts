@@ -14,6 +14,3 @@ export interface Happening {
   /** What concerns only whether this agent could hold is told of its pod; everything else of the Lease, too. */
   readonly about: 'lease-and-pod' | 'pod';
 }
-
-/** Takes in what has happened, and which Lease that was about, as far as its uid is known. Never throws and never waits. */
-export type HappeningSink = (happening: Happening, leaseUid: string | null) => void;

@@ -17,15 +17,17 @@ import { preflight } from './checks.ts';
 import { Children } from './children.ts';
 import { asError } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { EXIT as COMMAND_EXIT } from './command-line/exit-codes.ts';
+import { EXIT } from './command-line/exit-codes.ts';
 import { parseCommandLine } from './command-line/parse.ts';
 import type { Wanted } from './command-line/parse.ts';
 import { runCommand } from './commands.ts';
+import type { LinkFindings } from './commands.ts';
 import { secretsIn } from './config/provider-settings.ts';
 import { checkUnfenced, loadSettings as loadSettingsFrom, OWN_VARIABLES, SettingsError, unknownSettings } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
 import { ControlServer } from './control/server.ts';
 import { stepDown } from './control/step-down.ts';
+import { getText } from './get-text.ts';
 import type { Host } from './host.ts';
 import { Credentials, SERVICE_ACCOUNT_FOLDER } from './kube/credentials.ts';
 import { KubeTransport } from './kube/transport.ts';
@@ -50,8 +52,6 @@ import { systemClock } from './runtime/clock.ts';
 /** How long the end may take to be written down. */
 const LAST_WORDS_S = 1;
 const PROBE_KEY_LENGTH_MIN = 16;
-
-const EXIT = { done: 0, defect: 1, unable: 77, settings: 78, signal: 128 } as const;
 
 const { version } = packageJson;
 
@@ -87,7 +87,7 @@ async function runOther(wanted: Exclude<Wanted, { is: 'run' }>, { openLink }: Pa
   let code: number | null = null;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      code ??= COMMAND_EXIT.signal + constants.signals[signal];
+      code ??= EXIT.signal + constants.signals[signal];
       interrupted.abort(new Error(`ended by ${signal}`));
       process.exitCode = code;
       // What is under way, such as the look-up of a name, is not waited for.
@@ -96,7 +96,7 @@ async function runOther(wanted: Exclude<Wanted, { is: 'run' }>, { openLink }: Pa
   }
   process.on('exit', () => children.endAll());
   // Whoever reads has seen enough.
-  process.stdout.on('error', () => process.exit(COMMAND_EXIT.done));
+  process.stdout.on('error', () => process.exit(EXIT.done));
   const readFile = (path: string): string | null => {
     try {
       return readFileSync(path, 'utf8');
@@ -129,6 +129,9 @@ async function runOther(wanted: Exclude<Wanted, { is: 'run' }>, { openLink }: Pa
     },
     // What it has to say in passing is in the findings, too.
     openLink: (settings) => openLink(settings, clock, () => undefined),
+    linkFindings: judgeLink,
+    resolve,
+    getText,
   });
   process.exitCode = code ?? ended;
 }
@@ -191,17 +194,10 @@ function runAgent({ openLink, processNames }: Parts): void {
         clock,
         kube: network.kubeAside,
         apiServer: async () => (await credentials.kubeAside.access()).server,
-        resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
+        resolve,
         ask: network.ask,
         provider,
-        link: () =>
-          linkFindings({
-            kind: kindOf(settings.provider.name),
-            addresses: settings.addresses,
-            view: look(),
-            isFenced,
-            kernelRelease: release(),
-          }),
+        link: () => judgeLink(settings, look(), isFenced),
       }),
     onDefect,
   });
@@ -238,6 +234,11 @@ const host: Host = {
       addresses: addresses.map(({ address }) => address),
     })),
 };
+const resolve = async (hostname: string): Promise<readonly string[]> =>
+  (await lookup(hostname, { all: true })).map(({ address }) => address);
+
+const judgeLink: LinkFindings = ({ provider, addresses }, view, isFenced) =>
+  linkFindings({ kind: kindOf(provider.name), addresses, view, isFenced, kernelRelease: release() });
 
 function openOutbound(clock: Clock): Outbound {
   return {

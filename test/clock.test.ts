@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { DeadlineExceeded, sleep, withDeadline } from '../agent/clock.ts';
+import { DeadlineExceeded, rejectOnAbort, sleep, withDeadline } from '../agent/clock.ts';
 import { boottimeMs } from '../agent/link/libc.ts';
 import { ManualClock } from './support/manual-clock.ts';
 
@@ -52,6 +52,14 @@ test('sleeping ends at its time or with its signal', async () => {
   controller.abort(new Error('enough'));
   await assert.rejects(sleeping, /enough/);
   assert.equal(clock.timers, 0);
+});
+
+test('who races against a signal loses at its abort, and at once where it has been aborted already', async () => {
+  const controller = new AbortController();
+  const racing = rejectOnAbort(controller.signal);
+  controller.abort(new Error('called off'));
+  await assert.rejects(racing, /called off/);
+  await assert.rejects(rejectOnAbort(controller.signal), /called off/);
 });
 
 test('the boot clock runs on and never back, with fractions of a millisecond', () => {

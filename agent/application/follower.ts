@@ -4,7 +4,7 @@
  * Guarantees: what was seen last stays valid while the Kubernetes API is away, so its silence neither makes a node unhealthy
  * nor evicts anything. An eviction is decided by evictor.ts alone; each request of it has a deadline.
  */
-import { asError } from '../clock.ts';
+import { asError, rejectOnAbort } from '../clock.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { ApplicationWatch, applicationText } from '../kube/application-watch.ts';
 import type { ApplicationName, ApplicationSight } from '../kube/application-watch.ts';
@@ -88,7 +88,7 @@ export class ApplicationFollower {
 
   /** Good while a pod of the application is ready on this node. Answers from memory, once there is anything in it. */
   readonly ask: Ask = async (signal) => {
-    if (this.#presence === null) await Promise.race([this.#informed, abortOf(signal)]);
+    if (this.#presence === null) await Promise.race([this.#informed, rejectOnAbort(signal)]);
     const { isHere, reason } = this.status;
     if (isHere !== true) throw new Error(reason);
   };
@@ -169,11 +169,4 @@ export class ApplicationFollower {
       return asError(error);
     }
   }
-}
-
-function abortOf(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(asError(signal.reason));
-    signal.addEventListener('abort', () => reject(asError(signal.reason)), { once: true });
-  });
 }

@@ -6,6 +6,7 @@
  */
 import type { Clock } from '../clock.ts';
 import { at, stringAt } from '../json.ts';
+import { adviceOn } from './advice.ts';
 import { listObjects, ObjectWatch } from './object-watch.ts';
 import type { Selection, WatchState } from './object-watch.ts';
 import { decodePod, podsPath } from './pod.ts';
@@ -139,11 +140,11 @@ export class ApplicationWatch {
 }
 
 function adviceFor(resource: string, namespace: string): (status: number, verb: string) => string {
-  return (status, verb) => {
-    if (status === 401) return '; the credentials are not accepted: check the service account or the kubeconfig';
-    if (status !== 403) return '';
-    return `; grant the verb "${verb}" on ${resource} in the namespace ${namespace}: apply the Role of manifests/overlays/beside-application`;
-  };
+  return (status, verb) =>
+    adviceOn(
+      status,
+      `grant the verb "${verb}" on ${resource} in the namespace ${namespace}: apply the Role of manifests/overlays/beside-application`,
+    );
 }
 
 /** A Service's selector as it is written in a request; null where it has none. */

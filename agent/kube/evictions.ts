@@ -6,15 +6,14 @@
  */
 import { asError } from '../clock.ts';
 import { messageAt, parseJson, stringAt } from '../json.ts';
+import { adviceOn } from './advice.ts';
 import { listObjects } from './object-watch.ts';
-import { decodePod, podsPath } from './pod.ts';
+import type { Selection } from './object-watch.ts';
+import { AGENT_SELECTOR, decodePod, podsPath } from './pod.ts';
 import type { Pod } from './pod.ts';
 import type { KubeHttp } from './transport.ts';
 
 const TIMEOUT_MS = 5_000;
-
-/** By these labels agents are found, and by these the manifests keep them on different nodes. */
-export const AGENT_LABELS = { 'app.kubernetes.io/name': 'leasehold' } as const;
 
 /** The pod that an agent runs in. */
 export interface OwnPod {
@@ -34,14 +33,13 @@ export type EvictionOutcome =
 
 /** Every agent in a namespace, by a fresh read. Throws an Error that says why there is none. */
 export async function listAgents(http: KubeHttp, namespace: string, signal: AbortSignal): Promise<readonly Pod[]> {
-  const labelSelector = Object.entries(AGENT_LABELS)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(',');
-  const { objects } = await listObjects(
-    http,
-    { path: podsPath(namespace), query: { labelSelector }, what: `the agents in the namespace ${namespace}`, advice: adviceToList },
-    signal,
-  );
+  const selection: Selection = {
+    path: podsPath(namespace),
+    query: { labelSelector: AGENT_SELECTOR },
+    what: `the agents in the namespace ${namespace}`,
+    advice: adviceToList,
+  };
+  const { objects } = await listObjects(http, selection, signal);
   return objects.flatMap((each) => decodePod(each) ?? []);
 }
 
@@ -84,11 +82,15 @@ export async function evict(
 }
 
 function adviceToList(status: number, verb: string): string {
-  if (status !== 403) return '';
-  return `; grant the verb "${verb}" on pods in the agent's own namespace: apply the Role of manifests/overlays/beside-application`;
+  return adviceOn(
+    status,
+    `grant the verb "${verb}" on pods in the agent's own namespace: apply the Role of manifests/overlays/beside-application`,
+  );
 }
 
 function adviceToEvict(status: number, namespace: string): string {
-  if (status !== 403) return '';
-  return `; grant the verb "create" on pods/eviction in the namespace ${namespace}, as manifests/overlays/beside-application does, or set APPLICATION_EVICTION=false`;
+  return adviceOn(
+    status,
+    `grant the verb "create" on pods/eviction in the namespace ${namespace}, as manifests/overlays/beside-application does, or set APPLICATION_EVICTION=false`,
+  );
 }

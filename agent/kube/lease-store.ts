@@ -9,6 +9,7 @@ import { asError } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import { listAt, messageAt, parseJson, stringAt } from '../json.ts';
 import type { LeaseStore, LeaseWrite } from '../ports.ts';
+import { adviceOn } from './advice.ts';
 import { decodeLease, encodeWrite } from './lease-codec.ts';
 import type { LeaseName } from './lease-codec.ts';
 import { KubeTrouble } from './transport.ts';
@@ -126,9 +127,7 @@ function isUidConflict(answer: KubeAnswer): boolean {
   return causes.some((cause) => stringAt(cause, 'field') === 'metadata.uid');
 }
 
-/** What a person can do about a refusal. */
+/** What a person can do about a refusal of what is asked of a Lease. */
 export function advice(status: number, verb: string): string {
-  if (status === 401) return '; the credentials are not accepted: check the service account or the kubeconfig';
-  if (status === 403) return `; grant the verb "${verb}" on it: apply the Role in manifests/base, with this Lease in its resourceNames`;
-  return '';
+  return adviceOn(status, `grant the verb "${verb}" on it: apply the Role in manifests/base, with this Lease in its resourceNames`);
 }

@@ -22,6 +22,13 @@ export interface Pod {
   readonly besides: readonly unknown[];
 }
 
+/** By these labels agents are found, and by these the manifests keep them on different nodes. */
+export const AGENT_LABELS = { 'app.kubernetes.io/name': 'leasehold' } as const;
+/** The same as a selector in a request. */
+export const AGENT_SELECTOR = Object.entries(AGENT_LABELS)
+  .map(([key, value]) => `${key}=${value}`)
+  .join(',');
+
 const HOSTNAME = 'kubernetes.io/hostname';
 
 /** Decodes a Pod. One that has ended for good (Succeeded, Failed) occupies no node any more. */

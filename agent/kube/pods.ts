@@ -5,6 +5,7 @@
  */
 import { asError } from '../clock.ts';
 import { at, integerAt, listAt, messageAt, parseJson, stringAt } from '../json.ts';
+import { AGENT_SELECTOR, podsPath } from './pod.ts';
 import type { KubeHttp } from './transport.ts';
 
 export interface AgentPod {
@@ -23,12 +24,11 @@ export type PodsFound =
   | { readonly is: 'unknown'; readonly isForbidden: boolean; readonly reason: string };
 
 const TIMEOUT_MS = 5_000;
-const SELECTOR = 'app.kubernetes.io/name=leasehold';
 
 /** Lists them by the label that the manifests give them. */
 export async function findAgentPods(http: KubeHttp, namespace: string, signal: AbortSignal): Promise<PodsFound> {
   try {
-    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods?labelSelector=${encodeURIComponent(SELECTOR)}`;
+    const path = `${podsPath(namespace)}?labelSelector=${encodeURIComponent(AGENT_SELECTOR)}`;
     const { status, body } = await http.request({ method: 'GET', path, timeoutMs: TIMEOUT_MS, signal });
     const json = parseJson(body);
     if (status === 200) return { is: 'found', pods: (listAt(json, 'items') ?? []).map(podOf) };

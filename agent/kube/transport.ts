@@ -8,7 +8,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { LookupFunction } from 'node:net';
-import { asError, DeadlineExceeded, withDeadline } from '../clock.ts';
+import { asError, DeadlineExceeded, rejectOnAbort, withDeadline } from '../clock.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Outbound } from '../outbound.ts';
 import type { ApiAccess, Credentials } from './credentials.ts';
@@ -245,13 +245,6 @@ async function collect(incoming: http.IncomingMessage): Promise<KubeAnswer> {
 /** RFC 9110, section 10.2.3; the API server sends whole seconds only. */
 function retryAfterMs(header: string | undefined): number | null {
   return header !== undefined && /^\d{1,5}$/.test(header.trim()) ? Number(header) * 1_000 : null;
-}
-
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(asError(signal.reason));
-    signal.addEventListener('abort', () => reject(asError(signal.reason)), { once: true });
-  });
 }
 
 function describe(error: unknown): string {

@@ -3,15 +3,13 @@
  *
  * Guarantees: where somebody listens already it is asked who that is; otherwise the port is taken for a moment and given back.
  */
-import http from 'node:http';
 import net from 'node:net';
 import { asError } from '../clock.ts';
 import { ok, warn } from '../finding.ts';
 import type { Check, Finding } from '../finding.ts';
+import { getText } from '../get-text.ts';
 import { parseJson, stringAt } from '../json.ts';
 import { explainListen } from './server.ts';
-
-const ANSWER_BYTES_MAX = 1024 * 1024;
 
 export function listenCheck({ host, port }: { readonly host: string; readonly port: number }): Check {
   return {
@@ -32,17 +30,7 @@ export function listenCheck({ host, port }: { readonly host: string; readonly po
 async function ask(host: string, port: number, signal: AbortSignal): Promise<string> {
   // Who listens on every address is found on loopback.
   const to = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return await new Promise((resolve, reject) => {
-    const request = http.get({ host: to, port, path: '/status', agent: false, signal }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk;
-        if (text.length > ANSWER_BYTES_MAX) response.destroy();
-      });
-      response.on('close', () => resolve(text));
-    });
-    request.on('error', reject);
-  });
+  return await getText({ host: to, port, path: '/status', signal });
 }
 
 async function tryToListen(host: string, port: number): Promise<Finding> {

@@ -9,13 +9,14 @@ import type { Clock } from '../clock.ts';
 import type { Report } from '../contender/command.ts';
 import type { Owner } from '../contender/input.ts';
 import type { Contender } from '../contender/state.ts';
+import type { EventCounts } from '../kube/event-recorder.ts';
 import type { ProviderProfile } from '../provider/profile.ts';
 import { AddressMetrics } from './address-metrics.ts';
 import { ContenderMetrics } from './contender-metrics.ts';
 import type { Timings } from './contender-metrics.ts';
 import { ProbeMetrics } from './probe-metrics.ts';
 import { ProcessMetrics } from './process-metrics.ts';
-import type { EventCounts, ProcessFacts, ProcessUsage } from './process-metrics.ts';
+import type { ProcessFacts, ProcessUsage } from './process-metrics.ts';
 import { RequestMetrics } from './request-metrics.ts';
 
 /** What an agent is told once and shows in its metrics. */

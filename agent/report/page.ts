@@ -144,7 +144,7 @@ function toneOf({ role, problems }: StatusDocument): Tone {
   return problems.length > 0 ? 'warn' : ROLE_TONES[role];
 }
 
-function sentenceOf({ role, lease, hindrance, relief, provider, addresses }: StatusDocument): Markup {
+function sentenceOf({ role, lease, hindrance, relief, reliefCause, provider, addresses }: StatusDocument): Markup {
   const all = markup`${listed(addresses.map(({ address }) => markup`<span class="mono">${address}</span>`))}`;
   const isOne = addresses.length === 1;
   const them = isOne ? 'it' : 'them';
@@ -167,6 +167,8 @@ function sentenceOf({ role, lease, hindrance, relief, provider, addresses }: Sta
         ? markup`This node holds the Lease and has the provider route ${all} here.`
         : markup`This node holds the Lease and takes ${all}.`;
     case 'serving':
+      if (relief !== null && reliefCause === 'planned')
+        return markup`This node holds ${all} and hands ${them} over as soon as another node offers to take ${them}: ${foreign(relief)}.`;
       if (relief !== null) return markup`This node holds ${all}, but is not fit to serve ${them}, and no other node has taken over.`;
       return isRouted
         ? markup`This node holds ${all}, and the provider routes ${them} here.`
@@ -193,7 +195,7 @@ function problemsPanel({ problems }: StatusDocument): Markup {
   const rows = problems.map(({ name, level, message, advice }) => {
     const tone = level === 'fail' ? 'bad' : 'warn';
     const prefix = message.startsWith(name) ? markup`` : markup`<span class="name">${foreign(name)}:</span> `;
-    return markup`<li class="line" data-tone="${tone}">${glyph(tone)}<div><p>${prefix}${foreign(message)}</p><p class="advice"><b>To do:</b> ${advice}</p></div></li>`;
+    return findingRow(tone, markup`${prefix}${foreign(message)}`, markup`${advice}`);
   });
   return findingsPanel('problems', 'What is wrong, and what to do', problems.some(({ level }) => level === 'fail') ? 'bad' : 'warn', rows);
 }
@@ -202,10 +204,15 @@ function preflightPanel({ preflight }: StatusDocument): Markup {
   if (preflight === null || preflight.findings.length === 0) return markup``;
   const tones = { ok: 'good', warn: 'warn', fail: 'bad' } as const;
   const rows = preflight.findings.map(({ name, level, message, advice }) => {
-    const todo = advice === null ? markup`` : markup`<p class="advice"><b>To do:</b> ${foreign(advice)}</p>`;
-    return markup`<li class="line" data-tone="${tones[level]}">${glyph(tones[level])}<div><p><span class="name">${foreign(name)}</span> (${level}): ${foreign(message)}</p>${todo}</div></li>`;
+    const sentence = markup`<span class="name">${foreign(name)}</span> (${level}): ${foreign(message)}`;
+    return findingRow(tones[level], sentence, advice === null ? null : foreign(advice));
   });
   return findingsPanel('preflight', 'Checked at the start', null, rows);
+}
+
+function findingRow(tone: Tone, sentence: Markup, advice: Markup | null): Markup {
+  const todo = advice === null ? null : markup`<p class="advice"><b>To do:</b> ${advice}</p>`;
+  return markup`<li class="line" data-tone="${tone}">${glyph(tone)}<div><p>${sentence}</p>${todo}</div></li>`;
 }
 
 function findingsPanel(id: string, heading: string, tone: Tone | null, rows: readonly Markup[]): Markup {

@@ -80,7 +80,8 @@ function holdoverProblem({ contender }: ProblemSources): Problem[] {
 
 function reliefProblem({ contender: { life, settings } }: ProblemSources): Problem[] {
   const relief = life.is === 'holding' ? life.office.relief : null;
-  if (relief === null) return [];
+  // Somebody has asked for a planned one: nothing is wrong, and nobody has to do anything.
+  if (relief === null || relief.cause === 'planned') return [];
   return [
     {
       name: 'this node',

@@ -7,6 +7,7 @@
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { Clock } from '../clock.ts';
+import type { EventCounts } from '../kube/event-recorder.ts';
 
 /** What a process has used so far. */
 export interface ProcessUsage {
@@ -16,13 +17,6 @@ export interface ProcessUsage {
   readonly openFileDescriptors: number;
   /** In seconds since 1970. */
   readonly startedAtSeconds: number;
-}
-
-/** How many Events were told anew, told again, and not told, by why not. */
-export interface EventCounts {
-  readonly created: number;
-  readonly repeated: number;
-  readonly dropped: Readonly<Record<string, number>>;
 }
 
 /** What stays as it is for the life of a process. */

@@ -6,22 +6,9 @@
  */
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
+import type { KubeExchange } from '../kube/observed-http.ts';
+import type { ProviderExchange } from '../provider/observed-http.ts';
 import type { ProviderProfile } from '../provider/profile.ts';
-
-/** A request to the Kubernetes API that has ended; for a watch, that has begun or could not. */
-interface KubernetesExchange {
-  readonly verb: string;
-  readonly resource: string;
-  readonly code: string;
-  readonly elapsedMs: number;
-}
-
-interface ProviderExchange {
-  readonly operation: string;
-  readonly code: string;
-  readonly elapsedMs: number;
-  readonly budget: { readonly limit: number; readonly remaining: number } | null;
-}
 
 const KUBERNETES_BUCKETS_S = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 5];
 const PROVIDER_BUCKETS_S = [0.1, 0.25, 0.5, 1, 2, 5];
@@ -109,7 +96,7 @@ export class RequestMetrics {
     }
   }
 
-  kubernetes({ verb, resource, code, elapsedMs }: KubernetesExchange): void {
+  kubernetes({ verb, resource, code, elapsedMs }: KubeExchange): void {
     this.#kubernetes.inc({ verb, resource, code });
     this.#kubernetesDuration.observe({ verb, resource }, elapsedMs / 1_000);
   }

@@ -37,7 +37,7 @@ export interface ServerOptions {
 const RETRY_MS = 2_000;
 const WHY: Readonly<Record<string, string>> = {
   EADDRINUSE:
-    'another process uses the port. Unless that is another agent on this node, set LISTEN to a free one, and both probes of the DaemonSet, too',
+    "another process uses the port. Unless that is another agent on this node, set LISTEN to a free one, and in a cluster the container's port http, too (kustomize: the component second-port; Helm: port)",
   EADDRNOTAVAIL: 'this node does not have that address: set LISTEN to one that it has',
   EACCES: 'a port below 1024 needs a capability that the agent does not have: set LISTEN to a higher one',
 };

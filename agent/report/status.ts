@@ -7,21 +7,15 @@ import { hindranceOf } from '../contender/candidate.ts';
 import type { Role } from '../contender/command.ts';
 import type { Owner, Residence } from '../contender/input.ts';
 import { nodeOfIdentity, termOf } from '../contender/lease.ts';
-import type { Term } from '../contender/lease.ts';
+import type { ReliefCause, Term } from '../contender/lease.ts';
 import type { AddressKind } from '../contender/settings.ts';
 import { isAlone, officeTerm, roleOf } from '../contender/state.ts';
 import type { AddressState, Claim, Contender, Hindrance } from '../contender/state.ts';
-import type { Finding } from '../finding.ts';
 import type { ProbeStatus } from '../probe/prober.ts';
 import type { TransitionEntry } from './journal.ts';
+import type { Preflight } from './preflight.ts';
 import { problemOfAddress, problemsOf } from './problems.ts';
 import type { Problem } from './problems.ts';
-
-/** What was checked, and when. */
-export interface Preflight {
-  readonly at: string;
-  readonly findings: readonly Finding[];
-}
 
 export interface StatusSources {
   readonly version: string;
@@ -54,7 +48,9 @@ export interface StatusDocument {
   /** What keeps a candidate from contending, and what it is about. */
   readonly hindrance: string | null;
   readonly hinderedBy: Hindrance['about'] | null;
+  /** Why a holder asks to be relieved, and what for: `planned` where somebody has asked it to step down, else it is unfit. */
   readonly relief: string | null;
+  readonly reliefCause: ReliefCause | null;
   readonly lease: {
     readonly namespace: string;
     readonly name: string;
@@ -122,6 +118,7 @@ export function statusDocument(sources: StatusSources): StatusDocument {
     hindrance: hindrance?.reason ?? null,
     hinderedBy: hindrance?.about ?? null,
     relief: office?.relief?.reason ?? null,
+    reliefCause: office?.relief?.cause ?? null,
     lease: {
       ...sources.lease,
       holder: record === null || record.holder === '' ? null : { node: nodeOfIdentity(record.holder), identity: record.holder },

@@ -4,6 +4,7 @@
 import type { GrowthResult } from './growth.ts';
 import { median, say, shown } from './measures.ts';
 import type { Cost } from './measures.ts';
+import type { ProviderResult } from './providers.ts';
 import type { RoutedResult } from './routed.ts';
 import type { ContestantResult, FaultResult } from './side-by-side.ts';
 import type { TimingsResult } from './timings.ts';
@@ -16,6 +17,7 @@ export interface BenchResult {
   readonly growth: readonly GrowthResult[] | null;
   readonly timings: readonly TimingsResult[] | null;
   readonly routed: RoutedResult | null;
+  readonly providers: readonly ProviderResult[] | null;
 }
 
 /** The result as a file holds it, with no more digits than were measured. */
@@ -81,6 +83,7 @@ export function sayGrowth(growth: readonly GrowthResult[]): void {
 }
 
 /** What must never be: what the watcher saw, and two of our nodes that answered at once. */
-export function violationsOf({ sideBySide, routed }: Pick<BenchResult, 'sideBySide' | 'routed'>): string[] {
-  return [...(sideBySide ?? []).flatMap(({ violations }) => violations), ...(routed?.violations ?? [])];
+export function violationsOf({ sideBySide, routed, providers }: Pick<BenchResult, 'sideBySide' | 'routed' | 'providers'>): string[] {
+  const judged = [...(sideBySide ?? []), ...(routed === null ? [] : [routed]), ...(providers ?? [])];
+  return judged.flatMap(({ violations }) => violations);
 }

@@ -8,19 +8,19 @@ import type { LabOptions } from './namespace-stage.ts';
 import { FLOATING_IP } from './stage.ts';
 
 /** One provider that routes an address, at a pace that a lab can wait for. */
-interface RoutedArrangement {
+export interface RoutedArrangement {
   readonly provider: RoutedProviderName;
   readonly address: string;
-  /** How long each change takes. */
+  /** How many changes move an address: with two, nobody is routed to in between. */
+  readonly steps: 1 | 2;
+  /** How long each change takes here. */
   readonly moveMs: number;
-  /** How long nobody is routed to while an address moves, at the most: nothing, where one change moves it. */
-  readonly gapMs: number;
-  /** How much longer than half a second a whole move takes, at the most. */
-  readonly slowerMs: number;
+  /** How long it takes at the provider itself, as far as that is known. */
+  readonly realMoveMs: number;
 }
 
 export const ROUTED = {
-  routed: { provider: 'hcloud-floating-ip', address: FLOATING_IP, moveMs: 500, gapMs: 0, slowerMs: 0 },
+  routed: { provider: 'hcloud-floating-ip', address: FLOATING_IP, steps: 1, moveMs: 500, realMoveMs: 1_500 },
 } as const satisfies Readonly<Record<string, RoutedArrangement>>;
 
 export type RoutedName = keyof typeof ROUTED;

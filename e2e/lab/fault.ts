@@ -6,7 +6,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { ROUTED } from './arrangements.ts';
-import type { Arrangement, RoutedName } from './arrangements.ts';
+import type { Arrangement, RoutedArrangement } from './arrangements.ts';
 import type { NamespaceStage } from './namespace-stage.ts';
 import type { Api } from './network.ts';
 import type { RealLeases } from './real-leases.ts';
@@ -52,6 +52,10 @@ export interface Fault extends Named {
 /** Nothing, but for one attempt on a machine that is busy with something else. */
 export const NOTHING_MS = 100;
 export const MOVE_MS = 5_000;
+/** What of the provider is in that. */
+const MOVE_PART_MS = 500;
+/** What each change beyond the first may take besides the provider's own time. */
+const STEP_MS = 500;
 
 /** Behind one provider that routes. */
 export const routed = (outageMs: number, atTheEnd: AtTheEnd, nodes = 2): Expectation => ({ outageMs, nodes, atTheEnd });
@@ -63,16 +67,25 @@ export function unmoved(atTheEnd: AtTheEnd, nodes = 1): Expectations {
 
 /** Behind any provider that routes, where the node that the address moves away from goes on answering meanwhile. */
 export function handedOver(outageMs: number, atTheEnd: AtTheEnd, nodes = 2): Expectations {
-  return behindEach(({ gapMs }) => routed(outageMs + gapMs, atTheEnd, nodes));
+  return behindEach(({ steps, moveMs }) => routed(outageMs + (steps - 1) * (moveMs + STEP_MS), atTheEnd, nodes));
 }
 
 /** Behind any provider that routes, where nobody answers until the address has moved. */
 export function movedLate(outageMs: number, atTheEnd: AtTheEnd, nodes = 2): Expectations {
-  return behindEach(({ slowerMs }) => routed(outageMs + slowerMs, atTheEnd, nodes));
+  return behindEach(({ steps, moveMs }) => {
+    const slowerMs = Math.max(0, steps * moveMs + (steps - 1) * STEP_MS - MOVE_PART_MS);
+    return routed(outageMs + slowerMs, atTheEnd, nodes);
+  });
 }
 
-function behindEach(expectation: (arrangement: (typeof ROUTED)[RoutedName]) => Expectation): Expectations {
-  return Object.fromEntries(Object.entries(ROUTED).map(([name, arrangement]) => [name, expectation(arrangement)]));
+/** Behind those that need two changes for a move. */
+export function betweenChanges(outageMs: number, atTheEnd: AtTheEnd, nodes = 3): Expectations {
+  return behindEach(({ steps, moveMs }) => (steps === 2 ? routed(outageMs + 2 * (moveMs + STEP_MS), atTheEnd, nodes) : null));
+}
+
+function behindEach(expectation: (arrangement: RoutedArrangement) => Expectation | null): Expectations {
+  const each = Object.entries(ROUTED).map(([name, arrangement]) => [name, expectation(arrangement)] as const);
+  return Object.fromEntries(each.filter(([, expected]) => expected !== null));
 }
 
 /** Where the wire tells who has the address, that is one node, always. */

@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Exchange, Fault as HttpFault } from '../../test/support/http-stand-in.ts';
 import type { Trouble } from '../../test/support/stand-ins/stand-in.ts';
 import {
+  betweenChanges,
   cutPathsFor,
   everybody,
   handedOver,
@@ -28,6 +29,10 @@ import { servedBy, until } from './stage.ts';
 
 /** After what a provider says of itself it is asked again within so long. */
 const ASKED_AGAIN_MS = { busy: 2_000, 'rate-limited': 4_000, unavailable: 2_000 } as const;
+/** Long enough for something to be done while a change is under way. */
+const LONG_STEP_MS = 1_000;
+/** Until a third agent may follow, whose predecessor is dead. */
+const SUCCEEDED_MS = 5_000;
 /** Holders read the owner back each 5 s here. */
 const FOUND_OUT_MS = 8_000;
 
@@ -79,6 +84,24 @@ async function freezeSuccessorBeforeWrite(stage: LabStage, holder: string): Prom
   await thawWhenAnotherServes(stage, successor);
 }
 
+/** Kills the holder, and does something to its successor between its first change, which has been accepted, and the next. */
+async function betweenTheChanges(stage: LabStage, holder: string, strike: (successor: string) => Promise<void> | void): Promise<string> {
+  const { moveMs, acceptedCount } = stage.provider;
+  stage.provider.moveMs = LONG_STEP_MS;
+  await stage.killAgent(holder);
+  const successor = await nextHolder(stage, holder);
+  await until('its first change is accepted', () => stage.provider.acceptedCount > acceptedCount);
+  await strike(successor);
+  await nextHolder(stage, holder, successor);
+  stage.provider.moveMs = moveMs;
+  return successor;
+}
+
+/** Starts an agent wherever none runs. */
+function startMissing(stage: LabStage): void {
+  for (const node of stage.nodes) if (stage.agent(node)?.isRunning !== true) stage.startAgent(node);
+}
+
 /** Thaws an agent whose tenure is over, which may write nothing any more. */
 async function thawWhenAnotherServes(stage: LabStage, node: string): Promise<void> {
   const sent = stage.provider.writes(node);
@@ -105,6 +128,25 @@ export const PROVIDER_FAULTS: readonly Fault[] = [
     restarts: true,
     expected: handedOver(NOTHING_MS, 'another node', 3),
     strike: freezeSuccessorBeforeWrite,
+    mend: startAgent,
+  },
+  {
+    name: 'agent killed, its successor killed between the two changes of a move',
+    restarts: true,
+    expected: betweenChanges(SUCCEEDED_MS, 'another node'),
+    strike: async (stage, holder) => {
+      await betweenTheChanges(stage, holder, (successor) => stage.killAgent(successor));
+    },
+    mend: startMissing,
+  },
+  {
+    name: 'agent killed, its successor frozen between the two changes of a move',
+    restarts: true,
+    expected: betweenChanges(SUCCEEDED_MS, 'another node'),
+    strike: async (stage, holder) => {
+      const successor = await betweenTheChanges(stage, holder, (node) => stage.freezeAgent(node));
+      await thawWhenAnotherServes(stage, successor);
+    },
     mend: startAgent,
   },
   {

@@ -14,8 +14,9 @@ import { at, integerAt, listAt, parseJson, stringAt } from '../../agent/json.ts'
 import { ApplicationWatch } from '../../agent/kube/application-watch.ts';
 import type { ApplicationName, ApplicationSight } from '../../agent/kube/application-watch.ts';
 import { Credentials } from '../../agent/kube/credentials.ts';
-import { AGENT_LABELS, evict, listAgents } from '../../agent/kube/evictions.ts';
+import { evict, listAgents } from '../../agent/kube/evictions.ts';
 import type { OwnPod } from '../../agent/kube/evictions.ts';
+import { AGENT_LABELS } from '../../agent/kube/pod.ts';
 import { KubeTransport } from '../../agent/kube/transport.ts';
 import type { KubeHttp } from '../../agent/kube/transport.ts';
 import { findAssets } from '../../e2e/control-plane/assets.ts';

@@ -11,7 +11,7 @@ import { loadAll } from 'js-yaml';
 import { loadSettings } from '../../agent/config/settings.ts';
 import type { Settings } from '../../agent/config/settings.ts';
 import { at, listAt } from '../../agent/json.ts';
-import { AGENT_LABELS } from '../../agent/kube/evictions.ts';
+import { AGENT_LABELS } from '../../agent/kube/pod.ts';
 import { decodePod, mustStandBeside } from '../../agent/kube/pod.ts';
 import type { Pod } from '../../agent/kube/pod.ts';
 import { cannotRender, kubectl, overlays, render } from '../support/manifests.ts';

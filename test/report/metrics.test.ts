@@ -289,7 +289,7 @@ describe('the metrics of addresses', () => {
 
 describe('the metrics of requests and probes', () => {
   test('count and time requests, from nothing on', async () => {
-    const labels = { verb: 'patch', resource: 'leases', code: '409' };
+    const labels = { verb: 'patch', resource: 'leases', code: '409' } as const;
     assert.equal((await scrape()).value('leasehold_kubernetes_requests_total', labels), 0);
     metrics.requests.kubernetes({ ...labels, elapsedMs: 30 });
     metrics.requests.provider({ operation: 'GET /floating_ips', code: '200', elapsedMs: 200, budget: null });

@@ -58,6 +58,19 @@ describe('the page', () => {
     assert.equal(viewOf(statusOf(new Driver().acquire())).tone, 'moving');
   });
 
+  test('says of a planned step down that it waits for another node, and of an unfit holder that it is unfit', () => {
+    const driver = new Driver().serve();
+    const hero = (): string => viewOf(statusOf(driver)).sections['hero'] ?? '';
+    driver.give({ type: 'step-down-requested', reason: 'an operator has asked for it', untilMs: driver.nowMs + 10_000 });
+    assert.match(hero(), /hands it over as soon as another node offers to take it: <bdi>an operator has asked for it<\/bdi>\./);
+    assert.doesNotMatch(hero(), /not fit/);
+    assert.equal(statusOf(driver).reliefCause, 'planned');
+    assert.equal(viewOf(statusOf(driver)).tone, 'good');
+    driver.unhealthy();
+    assert.match(hero(), /not fit to serve it/);
+    assert.deepEqual([statusOf(driver).reliefCause, statusOf(new Driver().serve()).reliefCause], ['unhealthy', null]);
+  });
+
   test('shows what a check at the start has found, and nothing of it where none was made', () => {
     const preflight = {
       at: '2026-11-21T08:16:40.000Z',

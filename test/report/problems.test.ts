@@ -18,6 +18,12 @@ describe('there is nothing to do', () => {
     assert.deepEqual(problems(new Driver({ kind: 'l2', isFenced: true }).serve()), []);
   });
 
+  test('for a holder that was asked to step down and waits for another one: it hands over by itself', () => {
+    const driver = new Driver().serve().give({ type: 'step-down-requested', reason: 'an operator has asked for it', untilMs: Infinity });
+    assert.deepEqual(problems(driver), []);
+    assert.deepEqual(problems(driver.unhealthy()), ['fail this node: http://127.0.0.1/: connection refused'], 'but what is wrong counts');
+  });
+
   test('on the way to office', () => assert.deepEqual(problems(new Driver().acquire()), []));
 
   test('at the start, though not everything is known yet: it says that this passes', () => {

@@ -147,7 +147,7 @@ describe('the port', () => {
     await eventually('the problem is told', () => problems.length > 0);
     assert.equal(
       problems[0],
-      `cannot listen on 127.0.0.1:${port}: another process uses the port. Unless that is another agent on this node, set LISTEN to a free one, and both probes of the DaemonSet, too`,
+      `cannot listen on 127.0.0.1:${port}: another process uses the port. Unless that is another agent on this node, set LISTEN to a free one, and in a cluster the container's port http, too (kustomize: the component second-port; Helm: port)`,
     );
     await new Promise((resolve) => other.close(resolve));
     let answer: [number, string] | null = null;

@@ -6,7 +6,7 @@
  * found out by trying.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
+import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { constants } from 'node:os';
 
 const INSIDE = 'LEASEHOLD_INSIDE_NAMESPACES';
@@ -61,17 +61,32 @@ export async function runInside(
   args: readonly string[],
   first: 'script' | 'shell' = 'script',
 ): Promise<number> {
+  return await endOf(startInside(unshare, script, args, { first }));
+}
+
+/** Starts a script again, inside new namespaces, as `runInside` does; on the same output unless said otherwise. */
+export function startInside(
+  unshare: readonly string[],
+  script: string,
+  args: readonly string[],
+  { first = 'script', ...options }: Pick<SpawnOptions, 'stdio' | 'serialization'> & { readonly first?: 'script' | 'shell' } = {},
+): ChildProcess {
   const run = first === 'script' ? 'exec "$@"' : '"$@"; exit "$?"';
   const prepare = 'mount -t tmpfs tmpfs /run && ip link set lo up || exit';
   const command = ['sh', '-c', `${prepare}; ${run}`, 'sh', process.execPath, script, ...args];
   // What is left in /run is gone with it.
   const env = { ...process.env, [INSIDE]: '1', TMPDIR: '/run' };
-  const child = spawn('unshare', [...unshare, ...command], { stdio: 'inherit', env });
+  const child = spawn('unshare', [...unshare, ...command], { stdio: 'inherit', env, ...options });
   // The foreground group gets Ctrl-C as a whole, and the script inside ends by itself, unless it has only just begun: the
   // first process of a namespace gets no signal before it has a handler for it. Killing `unshare` dissolves everything.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => void setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS));
   }
+  return child;
+}
+
+/** The exit code of a process once it has ended, as a shell would tell it. */
+export async function endOf(child: ChildProcess): Promise<number> {
   return await new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('exit', (code, signal) => resolve(code ?? 128 + (constants.signals[signal ?? 'SIGKILL'] ?? 0)));

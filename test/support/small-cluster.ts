@@ -15,7 +15,7 @@ import type { Agent } from '../../agent/assemble.ts';
 import { loadSettings } from '../../agent/config/settings.ts';
 import { nodeOfIdentity } from '../../agent/contender/lease.ts';
 import { Credentials } from '../../agent/kube/credentials.ts';
-import { AGENT_LABELS } from '../../agent/kube/evictions.ts';
+import { AGENT_LABELS } from '../../agent/kube/pod.ts';
 import { KubeTransport } from '../../agent/kube/transport.ts';
 import { askFor } from '../../agent/probe/prober.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
