@@ -4,7 +4,6 @@
  * Guarantees: every documented error code has one meaning here; a rejected token is read again from its file before it
  * counts as rejected. Facts: https://docs.hetzner.cloud (errors, actions, pagination, rate limiting).
  */
-import { sleep } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import { at, integerAt, listAt, messageAt, parseJson, stringAt } from '../json.ts';
 import type { ClaimTerms } from '../ports.ts';
@@ -12,6 +11,8 @@ import type { Secret } from '../secret.ts';
 import { ClaimWithdrawn, ProviderError } from './error.ts';
 import type { ProviderErrorCode } from './error.ts';
 import type { ProviderAnswer, ProviderHttp } from './http.ts';
+import { codeOfStatus } from './http-status.ts';
+import { waitForEnd } from './polling.ts';
 
 /** A read that hangs is worth less than the next one; a write that may have been accepted is worth waiting for. */
 const READ_TIMEOUT_MS = 2_000;
@@ -20,11 +21,6 @@ const PAGE_LENGTH = 50;
 const PAGES_MAX = 100;
 /** How many wrong fields are named for people. */
 const FIELDS_MAX = 5;
-/** An action takes a second or two, so it is asked about often at first: clients wait for its end. */
-const ACTION_POLL_FIRST_MS = 100;
-const ACTION_POLL_OFTEN_FOR_MS = 3_000;
-const ACTION_POLL_GROWTH = 1.5;
-const ACTION_POLL_MAX_MS = 1_000;
 /** What the documentation grants a project: one request per second on average. */
 const REFILL_MS = 1_000;
 const RATE_LIMIT_PAUSE_MAX_MS = 60_000;
@@ -117,17 +113,15 @@ export class HcloudApi {
 
   /** Waits until an action has ended, and says how. Throws ProviderError when that cannot be learnt. */
   async waitFor(action: HcloudAction, signal: AbortSignal): Promise<HcloudAction> {
-    const oftenUntilMs = this.#clock.nowMs() + ACTION_POLL_OFTEN_FOR_MS;
-    let current = action;
-    for (let pauseMs = ACTION_POLL_FIRST_MS; current.status === 'running';) {
-      await sleep(this.#clock, pauseMs, signal);
-      if (this.#clock.nowMs() > oftenUntilMs) pauseMs = Math.min(ACTION_POLL_MAX_MS, pauseMs * ACTION_POLL_GROWTH);
-      const answer = await this.#call('GET', `/actions/${action.id}`, signal);
-      const read = parseAction(at(answer, 'action'));
-      // What is said of another action says nothing about this one.
-      if (read?.id === action.id) current = read;
-    }
-    return current;
+    return await waitForEnd(this.#clock, action, {
+      hasEnded: ({ status }) => status !== 'running',
+      ask: async () => {
+        const read = parseAction(at(await this.#call('GET', `/actions/${action.id}`, signal), 'action'));
+        // What is said of another action says nothing about this one.
+        return read?.id === action.id ? read : null;
+      },
+      signal,
+    });
   }
 
   async #call(method: 'GET' | 'POST', path: string, signal: AbortSignal, write?: Write): Promise<unknown> {
@@ -190,30 +184,6 @@ function toError(what: string, answer: ProviderAnswer, body: unknown, wallMs: nu
   const message = parts.filter((part) => part !== undefined && part !== '').join('; ');
   const retryAfterMs = code === 'rate-limited' ? rateLimitPauseMs(answer, wallMs) : null;
   return new ProviderError(code, message, { retryAfterMs, providerCode: named ?? null });
-}
-
-/** Gateways answer without a body of the API's own. */
-function codeOfStatus(status: number, isWrite: boolean): ProviderErrorCode {
-  switch (status) {
-    case 401:
-      return 'unauthorized';
-    case 403:
-      return 'forbidden';
-    case 404:
-      return 'not-found';
-    case 409:
-    case 423:
-      return 'busy';
-    case 429:
-      return 'rate-limited';
-    case 400:
-    case 405:
-    case 410:
-    case 422:
-      return 'invalid';
-    default:
-      return isWrite ? 'unknown-outcome' : 'unavailable';
-  }
 }
 
 /**
