@@ -165,7 +165,7 @@ async function prepareMounts(
     }
     if (configMap !== undefined) {
       const { data = {} } = (await admin.get(`/api/v1/namespaces/${namespace}/configmaps/${configMap.name}`)) as Data;
-      for (const [name, value] of files(data, configMap)) put(join(from, name), value, configMap.defaultMode);
+      for (const [name, value] of files(data, configMap)) put(join(from, name), onThisMachine(value), configMap.defaultMode);
     }
     mounts.push([from, mountPath]);
   }
@@ -174,6 +174,11 @@ async function prepareMounts(
 
 interface Data {
   readonly data?: Readonly<Record<string, string>>;
+}
+
+/** A script for the image's Node, as one for the Node that there is here. */
+function onThisMachine(script: string): string {
+  return script.replace(/^#!\/nodejs\/bin\/node\n/, `#!${process.execPath}\n`);
 }
 
 /** The files of a volume, by name. */

@@ -42,6 +42,20 @@ export const TRIED_BY_TESTS: Readonly<Record<string, string>> = {
 const OTHER_CONTROLLER = `kubectl create namespace fip-controller
 kubectl -n fip-controller create deployment fip-controller --image example --replicas 3`;
 
+/** A page that leads from an account with one failover IP to an address that has moved. */
+function pageOf(provider: RoutedProviderName, rest: Partial<Scene> = {}): Scene {
+  return {
+    provider,
+    address: FLOATING_IP,
+    ...rest,
+    documents: [`docs/${provider}.md`],
+    after: async (_, { settled, moved }) => {
+      await settled();
+      moved();
+    },
+  };
+}
+
 export const SCENES: readonly Scene[] = [
   {
     provider: 'hcloud-floating-ip',
@@ -74,4 +88,13 @@ export const SCENES: readonly Scene[] = [
     },
     after: async (_, { settled }) => await settled(),
   },
+  pageOf('exec', {
+    credentials: { 'YOUR-API-TOKEN': 'EXEC_SECRET' },
+    // Where the example's API is, only the command can be told.
+    before: async (_, { cluster, run }) => {
+      const words = cluster.provider?.env(cluster.nodes[0] ?? '')['EXEC_COMMAND']?.split(' ') ?? [];
+      const endpoints = words.filter((word) => /^--(api|metadata)=/.test(word)).join(' ');
+      await run(`sed -i 's|^EXEC_COMMAND=.*|& ${endpoints}|' manifests/overlays/exec/settings.env`);
+    },
+  }),
 ];

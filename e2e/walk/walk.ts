@@ -150,12 +150,18 @@ async function filledIn(script: string, cluster: Cluster, stage: Stage): Promise
   });
   const text = withCredentials(lines.join('\n'), cluster, stage);
   if (!/\b(NODE|POD)\b/.test(text)) return text;
-  // A reader takes longer to get here than the first agent to take the Lease.
-  await until('somebody holds the Lease', async () => (await holder(cluster)) !== null, SETTLE_MS);
+  // A reader takes longer to get here than the first agent to take the Lease, and a provider to route the address to it.
+  await until('the holder of the Lease has the address', async () => await isRouted(cluster), SETTLE_MS);
   const node = await holder(cluster);
   const pods = await podsOf(cluster);
   const pod = pods.find(({ spec }) => spec.nodeName === node) ?? pods[0];
   return text.replaceAll(/\bNODE\b/g, node ?? cluster.nodes[0] ?? '').replaceAll(/\bPOD\b/g, pod?.metadata.name ?? 'none');
+}
+
+/** Whether somebody holds the Lease, and traffic goes there where a provider says so. */
+async function isRouted(cluster: Cluster): Promise<boolean> {
+  const node = await holder(cluster);
+  return node !== null && (cluster.provider === null || cluster.owners.at(-1) === node);
 }
 
 /** With what the provider accepts in the place of each word that stands for it. */
@@ -206,8 +212,8 @@ function surroundings(cluster: Cluster, stage: Stage, startedAtMs: number): Surr
       await until(
         'every agent is ready and clients are answered by the holder',
         async () => {
-          const [node, pods] = [await holder(cluster), await podsOf(cluster)];
-          return node !== null && pods.length > 0 && pods.every(isReady) && cluster.servedBy() === node;
+          const pods = await podsOf(cluster);
+          return pods.length > 0 && pods.every(isReady) && (await isRouted(cluster)) && cluster.servedBy() === (await holder(cluster));
         },
         SETTLE_MS,
       );
