@@ -84,8 +84,9 @@ export interface AgentWorld {
 
 /** What an agent lets its own checks see. */
 export interface CheckedParts {
-  readonly provider: Pick<Provider, 'check'>;
-  readonly look: () => LinkView | null;
+  readonly provider: Pick<Provider, 'check' | 'prepare'>;
+  /** What the latest look at the interfaces has shown, after they were told what the provider names, where it does that. */
+  readonly look: (mac: string | null) => LinkView | null;
   readonly isFenced: boolean;
 }
 
@@ -215,7 +216,15 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
         droppedLogLines: log.dropped(),
       }),
   });
+  const tellInterface = (mac: string): void => {
+    link.tellInterface(mac);
+    loop.post({ type: 'looked', view: link.look() });
+  };
   let providerReason: string | null = null;
+  const look = (mac: string | null): LinkView | null => {
+    if (mac !== null) tellInterface(mac);
+    return loop.contender.link;
+  };
   const background = Promise.all([
     world.establishResidence(ending.signal, ({ residence, reason }) => {
       logger[residence === 'alone' ? 'info' : 'warn']({ event: `residence-${residence}` }, reason);
@@ -224,16 +233,16 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     watch.run(ending.signal),
     prober.run(ending.signal),
     following?.follower.run(ending.signal),
-    keepPrepared(provider, clock, ending.signal, ({ is, reason }, mayContend) => {
+    keepPrepared(provider, clock, ending.signal, (readiness, mayContend) => {
+      const { is, reason } = readiness;
+      // First, so that nobody contends who does not know where to bind.
+      if (readiness.is === 'ready' && readiness.mac !== undefined) tellInterface(readiness.mac);
       if (reason !== providerReason) logger[is === 'ready' ? 'info' : 'error']({ event: `provider-${is}` }, reason);
       providerReason = reason;
       loop.post({ type: 'provider-readiness', ready: mayContend, reason });
     }),
-    keepChecking(
-      world.checks?.({ provider, look: () => loop.contender.link, isFenced: link.segment?.isFenced ?? false }) ?? [],
-      clock,
-      ending.signal,
-      (findings) => preflight.note(concealingFindings(findings, conceal)),
+    keepChecking(world.checks?.({ provider, look, isFenced: link.segment?.isFenced ?? false }) ?? [], clock, ending.signal, (findings) =>
+      preflight.note(concealingFindings(findings, conceal)),
     ),
   ]).catch((error: unknown) => world.onDefect(asError(error)));
   loop.start();

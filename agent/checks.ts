@@ -17,7 +17,7 @@ import type { KubeHttp } from './kube/transport.ts';
 import type { Provider } from './ports.ts';
 import { probeChecks } from './probe/checks.ts';
 import type { Ask, ProbeQuestion } from './probe/probe.ts';
-import { kindOf } from './provider/profiles.ts';
+import { kindOf, profileOf } from './provider/profiles.ts';
 import { listenCheck } from './report/listen-check.ts';
 
 /** What the checks see of the world. */
@@ -29,9 +29,9 @@ export interface CheckWorld {
   /** All addresses of a host name. Throws where it has none. */
   readonly resolve: (hostname: string) => Promise<readonly string[]>;
   readonly ask: (question: ProbeQuestion) => Ask;
-  readonly provider: Pick<Provider, 'check'>;
-  /** What is found of this kernel and its interfaces. */
-  readonly link: () => readonly Finding[];
+  readonly provider: Pick<Provider, 'check' | 'prepare'>;
+  /** What is found of this kernel and its interfaces, with the hardware address that the provider names, or null. */
+  readonly link: (mac: string | null) => readonly Finding[];
 }
 
 export function preflight(settings: Settings, world: CheckWorld): Check[] {
@@ -52,11 +52,22 @@ export function preflight(settings: Settings, world: CheckWorld): Check[] {
       clock,
     }),
     { name: 'provider', run: (signal) => provider.check(signal) },
-    { name: 'interface', run: () => Promise.resolve(link()) },
+    { name: 'interface', run: async (signal) => link(await toldInterface(settings, provider, signal)) },
     ...(probes.length === 0 && application !== null ? [] : probeChecks(probes, ask, clock)),
     listenCheck(listen),
     controlCheck(controlSocket),
   ];
+}
+
+/** The hardware address that the provider names; null where it names none. */
+async function toldInterface(
+  { provider: { name } }: Settings,
+  provider: Pick<Provider, 'prepare'>,
+  signal: AbortSignal,
+): Promise<string | null> {
+  if (profileOf(name).tellsInterface !== true) return null;
+  const readiness = await provider.prepare(signal);
+  return readiness.is === 'ready' ? (readiness.mac ?? null) : null;
 }
 
 function followed({ name: { namespace, by }, eviction }: ApplicationSettings): FollowedApplication {

@@ -131,7 +131,7 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
       resolve: world.resolve,
       ask: network.ask,
       provider: createProvider(settings, { clock, host, http: network.provider, kube: network.kube }),
-      link: () => lookAtLink(settings, world),
+      link: (mac) => lookAtLink(settings, mac, world),
     });
     const misspelt = unknownSettings(surroundings.env).map((name) =>
       warn('settings', `${name} is no setting of Leasehold`, 'is it misspelt?'),
@@ -147,9 +147,10 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
 }
 
 /** Opens the interface for one look, and touches nothing there. */
-function lookAtLink(settings: Settings, { openLink, linkFindings }: CommandWorld): readonly Finding[] {
+function lookAtLink(settings: Settings, mac: string | null, { openLink, linkFindings }: CommandWorld): readonly Finding[] {
   try {
     const link = openLink(settings);
+    if (mac !== null) link.tellInterface(mac);
     const isFenced = link.segment?.isFenced ?? false;
     try {
       const findings = linkFindings(settings, link.look(), isFenced);

@@ -38,6 +38,8 @@ export interface Link {
   /** The segment that the addresses share with other machines; null where a provider routes them. */
   readonly segment: SegmentPort | null;
   look(): LinkView;
+  /** Takes in the hardware address that the provider names, for where the choice of the interface has been left to it. */
+  tellInterface(mac: string): void;
   /**
    * Binds or refreshes so that the kernel ends the address after `lifetimeMs`, rounded down to whole seconds. Where there is a
    * fence, `openUntilMs` says until which instant it lets the address answer; null elsewhere.
@@ -78,7 +80,8 @@ export interface Provider {
 
 /** `reason` is one sentence for people: who this server is, or what is missing and what to do. */
 export type ProviderReadiness =
-  | { readonly is: 'ready'; readonly reason: string }
+  /** `mac`: the hardware address of the interface that its traffic arrives on, where the provider tells that. */
+  | { readonly is: 'ready'; readonly reason: string; readonly mac?: string }
   /** `isPassing`: it may become ready without anybody doing anything. */
   | { readonly is: 'not-ready'; readonly isPassing: boolean; readonly reason: string };
 

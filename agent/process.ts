@@ -197,7 +197,7 @@ function runAgent({ openLink, processNames }: Parts): void {
         resolve,
         ask: network.ask,
         provider,
-        link: () => judgeLink(settings, look(), isFenced),
+        link: (mac) => judgeLink(settings, look(mac), isFenced),
       }),
     onDefect,
   });

@@ -10,6 +10,7 @@ import type { Host } from './host.ts';
 import { readProviderId } from './kube/node.ts';
 import type { KubeHttp } from './kube/transport.ts';
 import type { Provider } from './ports.ts';
+import { HcloudAliasIp } from './provider/hcloud-alias-ip.ts';
 import { Exec } from './provider/exec.ts';
 import { ExecCommand } from './provider/exec-command.ts';
 import { HcloudApi } from './provider/hcloud-api.ts';
@@ -33,6 +34,8 @@ export function createProvider({ provider, addresses, nodeName }: Settings, worl
       return L2;
     case 'hcloud-floating-ip':
       return new HcloudFloatingIp(hcloudApi(provider, world), hcloudServerId(provider, nodeName, world), texts, world.clock);
+    case 'hcloud-alias-ip':
+      return new HcloudAliasIp(hcloudApi(provider, world), hcloudServerId(provider, nodeName, world), provider.network, texts, world.clock);
     case 'exec': {
       const server = provider.server ?? nodeName;
       const command = new ExecCommand(world.host.run, world.clock, { ...provider.command, secret: provider.secret, server, nodeName });

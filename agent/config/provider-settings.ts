@@ -17,6 +17,11 @@ export interface HcloudSettings {
   readonly serverId: number | null;
 }
 
+export interface HcloudAliasSettings extends HcloudSettings {
+  /** The id or name of the private network; null where it is to be found. */
+  readonly network: string | null;
+}
+
 export interface ExecSettings {
   readonly command: CommandLine;
   /** What it proves itself with; null where it needs nothing for that. */
@@ -27,6 +32,7 @@ export interface ExecSettings {
 
 interface SettingsOf {
   readonly 'hcloud-floating-ip': HcloudSettings;
+  readonly 'hcloud-alias-ip': HcloudAliasSettings;
   readonly exec: ExecSettings;
   readonly l2: object;
 }
@@ -36,6 +42,7 @@ export type ProviderSettings = { readonly [Name in ProviderName]: { readonly nam
 /** How each provider's settings are read; null where a problem has been noted. */
 const READ: { readonly [Name in ProviderName]: (reader: SettingsReader, name: ProviderName) => SettingsOf[Name] | null } = {
   'hcloud-floating-ip': readHcloud,
+  'hcloud-alias-ip': readHcloudAlias,
   exec: readExec,
   l2: () => ({}),
 };
@@ -60,6 +67,12 @@ function readHcloud(reader: SettingsReader, name: ProviderName): HcloudSettings 
   const metadataEndpoint = reader.get('HCLOUD_METADATA_ENDPOINT');
   const serverId = reader.get('HCLOUD_SERVER_ID');
   return token === null || endpoint === null || metadataEndpoint === null ? null : { token, endpoint, metadataEndpoint, serverId };
+}
+
+function readHcloudAlias(reader: SettingsReader, name: ProviderName): HcloudAliasSettings | null {
+  const network = reader.get('HCLOUD_NETWORK');
+  const settings = readHcloud(reader, name);
+  return settings === null ? null : { ...settings, network };
 }
 
 function readExec(reader: SettingsReader, name: ProviderName): ExecSettings | null {

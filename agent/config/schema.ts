@@ -115,12 +115,14 @@ export const SCHEMA = {
     default: 'auto',
     doc:
       'The interface that carries the addresses: a name, `mac:…`, `cidr:…` or `/regex/`. `auto` takes the one whose own subnet contains the address, ' +
-      "else the default route's.",
+      "else the default route's; with `hcloud-alias-ip` the one in the private network, by the hardware address that the provider names.",
   }),
   PROVIDER: setting({
     format: oneOf(...PROVIDER_NAMES),
     default: null,
-    doc: 'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, `exec` for a command of your own, or `l2` for a segment that the nodes share, by ARP and NDP.',
+    doc:
+      'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, `hcloud-alias-ip` for addresses in a private network of Hetzner Cloud, ' +
+      '`exec` for a command of your own, or `l2` for a segment that the nodes share, by ARP and NDP.',
   }),
   PROVIDER_TIMEOUT: setting({
     format: durationFrom('5s'),
@@ -140,7 +142,7 @@ export const SCHEMA = {
     format: token,
     default: null,
     isSecret: true,
-    doc: 'Required for `hcloud-floating-ip`. An API token of the project, with read & write permission.',
+    doc: 'Required for `hcloud-floating-ip` and `hcloud-alias-ip`. An API token of the project, with read & write permission.',
   }),
   HCLOUD_ENDPOINT: setting({ format: baseUrl, default: 'https://api.hetzner.cloud/v1', doc: 'The Hetzner Cloud API.' }),
   HCLOUD_METADATA_ENDPOINT: setting({
@@ -155,6 +157,12 @@ export const SCHEMA = {
     doc:
       "This server's number, where neither the metadata service nor the Node's `spec.providerID` tells it. (The Node is asked only where the agent may " +
       'read it, which the component `node-reading` of the manifests allows.)',
+  }),
+  HCLOUD_NETWORK: setting({
+    format: text,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc: 'With `hcloud-alias-ip`: the private network that the addresses are in, by id or name, where the server is in several.',
   }),
   EXEC_COMMAND: setting({
     format: commandLine,

@@ -13,6 +13,7 @@ import type { CredentialSource } from '../kube/credentials.ts';
 import type { OwnPod } from '../kube/evictions.ts';
 import type { InterfaceChoice } from '../link/interface.ts';
 import type { ProbeSpec } from '../probe/probe.ts';
+import type { ProviderProfile } from '../provider/profile.ts';
 import { kindOf, profileOf } from '../provider/profiles.ts';
 import { Secret } from '../secret.ts';
 import { withoutSecrets } from './formats.ts';
@@ -148,7 +149,7 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
       renewIntervalMs,
     },
     addresses,
-    interfaceChoice: reader.get('INTERFACE'),
+    interfaceChoice: interfaceChoice(reader, profile),
     provider,
     providerTimeoutMs: reader.get('PROVIDER_TIMEOUT') ?? profile.claimTimeoutMs,
     verifyIntervalMs: reader.get('VERIFY_INTERVAL') ?? profile.verifyIntervalMs,
@@ -162,6 +163,12 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
   };
   // A value is missing only where a problem has been noted.
   return reader.problems.length > 0 ? null : (all as Settings);
+}
+
+/** A provider that knows the interface is not second-guessed; a person who names one is. */
+function interfaceChoice(reader: SettingsReader, { tellsInterface }: ProviderProfile): InterfaceChoice | null {
+  const chosen = reader.get('INTERFACE');
+  return chosen?.is === 'auto' && tellsInterface === true ? { is: 'told', mac: null } : chosen;
 }
 
 /** Without anybody who says where traffic goes, nothing could tell a holder that its time is over. */

@@ -66,6 +66,8 @@ export interface LinkView {
   readonly isPresent: boolean;
   /** The name of the interface chosen for each address; no entry where there is none. */
   readonly interfaces: Readonly<Record<string, string>>;
+  /** Why it is that one, for people. */
+  readonly reasons: Readonly<Record<string, string>>;
   readonly addresses: Readonly<Record<string, AddressView>>;
   /**
    * Of the interface chosen for each address, a text that is another one whenever what is behind its cable may have to be told

@@ -48,7 +48,7 @@ function interfaceFindings(kind: 'l2' | 'routed', addresses: readonly Address[],
   return [...problem, ...addresses.flatMap(({ text }) => addressFinding(kind, text, view))];
 }
 
-function addressFinding(kind: 'l2' | 'routed', text: string, { interfaces, addresses, problem }: LinkView): Finding[] {
+function addressFinding(kind: 'l2' | 'routed', text: string, { interfaces, reasons, addresses, problem }: LinkView): Finding[] {
   const name = `interface ${text}`;
   const chosen = interfaces[text];
   const seen = addresses[text];
@@ -58,5 +58,7 @@ function addressFinding(kind: 'l2' | 'routed', text: string, { interfaces, addre
     return [warn(name, `${what}: Leasehold uses it as it is and never takes it off`, 'remove it there, unless that is meant')];
   }
   if (chosen === undefined) return problem === null ? [fail(name, 'no interface fits', 'name one in INTERFACE')] : [];
-  return [ok(name, seen?.is === 'ours' ? `it is bound on ${chosen}, by Leasehold` : `it belongs on ${chosen}, and is not bound now`)];
+  const why = reasons[text] === undefined ? '' : ` (${reasons[text]})`;
+  const where = `${chosen}${why}`;
+  return [ok(name, seen?.is === 'ours' ? `it is bound on ${where}, by Leasehold` : `it belongs on ${where}, and is not bound now`)];
 }

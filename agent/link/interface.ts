@@ -12,6 +12,8 @@ import type { AddressRow, DefaultRoute, LinkRow } from './rtnetlink.ts';
 /** What INTERFACE says. */
 export type InterfaceChoice =
   | { readonly is: 'auto' }
+  /** `auto` where the provider tells the hardware address: null until it has. */
+  | { readonly is: 'told'; readonly mac: string | null }
   | { readonly is: 'name'; readonly name: string }
   | { readonly is: 'mac'; readonly mac: string }
   | { readonly is: 'cidr'; readonly network: Address }
@@ -24,27 +26,32 @@ export interface Surroundings {
   readonly routes: readonly DefaultRoute[];
 }
 
-export type Chosen = { readonly is: 'chosen'; readonly link: LinkRow } | { readonly is: 'problem'; readonly problem: string };
+export type Chosen =
+  /** `why`: what speaks for this one, for people. */
+  { readonly is: 'chosen'; readonly link: LinkRow; readonly why: string } | { readonly is: 'problem'; readonly problem: string };
+
+const NOT_TOLD: Chosen = {
+  is: 'problem',
+  problem: 'the provider has not told yet which interface it is; INTERFACE may name one',
+};
 
 /** Chooses the interface for an address. */
 export function chooseInterface(choice: InterfaceChoice, address: Address, around: Surroundings): Chosen {
   switch (choice.is) {
     case 'auto':
       return chooseBySubnet(address, around);
+    case 'told':
+      return choice.mac === null
+        ? NOT_TOLD
+        : chooseByMac(choice.mac, ', which the provider names', `the provider names its hardware address ${choice.mac}`, around);
     case 'name':
       return theOnly(
         around.links.filter(({ name }) => name === choice.name),
-        `there is no interface ${choice.name}`,
-        `named ${choice.name}`,
+        { ifNone: `there is no interface ${choice.name}`, which: `named ${choice.name}`, why: 'INTERFACE names it' },
         around,
       );
     case 'mac':
-      return theOnly(
-        around.links.filter(({ mac }) => mac === choice.mac),
-        `no interface has the hardware address ${choice.mac}`,
-        `with the hardware address ${choice.mac}`,
-        around,
-      );
+      return chooseByMac(choice.mac, '', `INTERFACE names its hardware address ${choice.mac}`, around);
     case 'cidr': {
       const { network } = choice;
       const within = linksOf(
@@ -52,18 +59,28 @@ export function chooseInterface(choice: InterfaceChoice, address: Address, aroun
         around,
       );
       const text = `${network.text}/${network.prefixLength}`;
-      return theOnly(within, `no interface has an address in ${text}`, `with an address in ${text}`, around);
+      const why = `it has an address in ${text}, as INTERFACE says`;
+      return theOnly(within, { ifNone: `no interface has an address in ${text}`, which: `with an address in ${text}`, why }, around);
     }
     case 'pattern': {
       const { pattern } = choice;
+      const text = String(pattern);
       return theOnly(
         around.links.filter(({ name }) => pattern.test(name)),
-        `no interface matches ${String(pattern)}`,
-        `that match ${String(pattern)}`,
+        { ifNone: `no interface matches ${text}`, which: `that match ${text}`, why: `it matches ${text}, as INTERFACE says` },
         around,
       );
     }
   }
+}
+
+function chooseByMac(mac: string, whose: string, why: string, around: Surroundings): Chosen {
+  const found = around.links.filter((link) => link.mac === mac);
+  return theOnly(
+    found,
+    { ifNone: `no interface has the hardware address ${mac}${whose}`, which: `with the hardware address ${mac}`, why },
+    around,
+  );
 }
 
 /** The interface whose own subnet contains the address, else the one of the default route. */
@@ -73,25 +90,30 @@ function chooseBySubnet(address: Address, around: Surroundings): Chosen {
     (row) => row.family === family && !isHostAddress(row) && contains(row.bytes, row.prefixLength, address.bytes),
   );
   const near = linksOf(neighbours, around).filter(({ isLoopback }) => !isLoopback);
-  if (near.length > 0) return theOnly(near, '', `whose subnet contains ${address.text}`, around);
+  const ifNone = `no interface has a subnet that contains ${address.text}, and there is no default route`;
+  if (near.length > 0)
+    return theOnly(near, { ifNone, which: `whose subnet contains ${address.text}`, why: 'its own subnet contains the address' }, around);
   const byFamily = around.routes.filter((route) => route.family === family);
   // A node without IPv6 routes of its own still has one interface towards the world.
   const routes = byFamily.length > 0 ? byFamily : around.routes;
   const best = Math.min(...routes.map(({ metric }) => metric));
   const indexes = new Set(routes.filter(({ metric }) => metric === best).map(({ interfaceIndex }) => interfaceIndex));
   const far = around.links.filter(({ index }) => indexes.has(index));
-  return theOnly(
-    far,
-    `no interface has a subnet that contains ${address.text}, and there is no default route`,
-    'with a default route',
-    around,
-  );
+  const why = 'the default route leads over it, and no own subnet contains the address';
+  return theOnly(far, { ifNone, which: 'with a default route', why }, around);
 }
 
-function theOnly(found: readonly LinkRow[], ifNone: string, which: string, { links }: Surroundings): Chosen {
+/** What is said of a choice, whatever its outcome. */
+interface Words {
+  readonly ifNone: string;
+  readonly which: string;
+  readonly why: string;
+}
+
+function theOnly(found: readonly LinkRow[], { ifNone, which, why }: Words, { links }: Surroundings): Chosen {
   const [link, ...others] = found;
   if (link === undefined) return { is: 'problem', problem: `${ifNone}; there are ${names(links.filter(({ isLoopback }) => !isLoopback))}` };
-  if (others.length === 0) return { is: 'chosen', link };
+  if (others.length === 0) return { is: 'chosen', link, why };
   return { is: 'problem', problem: `there are several interfaces ${which}: set INTERFACE to one of ${names(found)}` };
 }
 

@@ -59,7 +59,7 @@ export interface KernelLinkOptions {
   readonly onNotice: (level: 'info' | 'warn', message: string) => void;
 }
 
-const NOTHING_SEEN = { interfaces: {}, addresses: {}, plugged: {}, rivals: {} } as const;
+const NOTHING_SEEN = { interfaces: {}, reasons: {}, addresses: {}, plugged: {}, rivals: {} } as const;
 
 /** What keeps the link from working at all, found at start. */
 export class LinkUnusable extends Error {
@@ -73,8 +73,9 @@ export class KernelLink implements Link {
   readonly #marksByProtocol: boolean;
   readonly #addresses: ReadonlyMap<string, Address>;
   readonly #noticed = new Set<string>();
-  /** The interface chosen for each address, kept for as long as it exists: what is bound there must not wander. */
-  readonly #chosen = new Map<string, number>();
+  #choice: InterfaceChoice;
+  /** The interface chosen for each address and why, kept for as long as it exists: what is bound there must not wander. */
+  readonly #chosen = new Map<string, { readonly index: number; readonly why: string }>();
   /** Every address of this machine at the last look. */
   #looked: readonly AddressRow[] = [];
   /** Addresses of which this process has removed every copy of ours on another interface. */
@@ -84,6 +85,7 @@ export class KernelLink implements Link {
   constructor(socket: NetlinkSocket, options: KernelLinkOptions) {
     this.#socket = socket;
     this.#options = options;
+    this.#choice = options.choice;
     this.#addresses = new Map(options.addresses.map((address) => [address.text, address]));
     this.#marksByProtocol = isAtLeast(options.kernelRelease, KERNEL_WITH_PROTOCOL);
     this.#checkKernel();
@@ -102,6 +104,7 @@ export class KernelLink implements Link {
         interfaces: Object.fromEntries(
           choices.flatMap(({ address, chosen }) => (chosen.is === 'chosen' ? [[address.text, chosen.link.name]] : [])),
         ),
+        reasons: Object.fromEntries(choices.flatMap(({ address, chosen }) => (chosen.is === 'chosen' ? [[address.text, chosen.why]] : []))),
         addresses: Object.fromEntries(this.#options.addresses.map((address) => [address.text, this.#view(address, rows)])),
         plugged: {},
         rivals: {},
@@ -109,6 +112,14 @@ export class KernelLink implements Link {
     } catch (error) {
       return { problem: `the kernel does not list its interfaces: ${explain(error, '')}`, isPresent: false, ...NOTHING_SEEN };
     }
+  }
+
+  tellInterface(mac: string): void {
+    if (this.#choice.is !== 'told' || this.#choice.mac === mac) return;
+    this.#choice = { is: 'told', mac };
+    // What is bound by what was told before is in the wrong place now.
+    this.#chosen.clear();
+    this.#tidied.clear();
   }
 
   bind(text: string, lifetimeMs: number): BindOutcome {
@@ -149,8 +160,8 @@ export class KernelLink implements Link {
 
   /** The interface chosen for an address, as it is now; null where there is none. */
   interfaceOf(text: string): LinkRow | null {
-    const index = this.#chosen.get(text);
-    return index === undefined ? null : this.#link(index);
+    const chosen = this.#chosen.get(text);
+    return chosen === undefined ? null : this.#link(chosen.index);
   }
 
   /** The bridge, bond or VRF that an interface is a part of, or null. */
@@ -175,11 +186,9 @@ export class KernelLink implements Link {
 
   /** The common case, which is to cost little however many interfaces there are: ours is where it belongs. */
   #refresh(address: Address, lifetimeS: number, enoughMs: number): boolean {
-    const index = this.#chosen.get(address.text);
-    if (index === undefined) return false;
-    const link = this.#link(index);
+    const link = this.interfaceOf(address.text);
     if (link === null) return false;
-    const row = this.#rows(address, index).find((each) => this.#isOurs(each) && addressText(each.bytes) === address.text);
+    const row = this.#rows(address, link.index).find((each) => this.#isOurs(each) && addressText(each.bytes) === address.text);
     if (row === undefined) return false;
     if (row.validS * 1_000 < enoughMs) this.#set(link, { ...address, prefixLength: row.prefixLength }, lifetimeS, NLM_F_REPLACE);
     return true;
@@ -260,18 +269,18 @@ export class KernelLink implements Link {
   }
 
   #choose(address: Address, rows: readonly AddressRow[]): Chosen {
-    const index = this.#chosen.get(address.text);
-    const kept = index === undefined ? null : this.#link(index);
-    if (kept !== null) return { is: 'chosen', link: kept };
+    const before = this.#chosen.get(address.text);
+    const kept = this.interfaceOf(address.text);
+    if (before !== undefined && kept !== null) return { is: 'chosen', link: kept, why: before.why };
     const addresses = rows.filter((row) => !this.#isOurs(row));
-    const chosen = chooseInterface(this.#options.choice, address, { links: this.#links(), addresses, routes: this.#routes() });
+    const chosen = chooseInterface(this.#choice, address, { links: this.#links(), addresses, routes: this.#routes() });
     if (chosen.is === 'chosen' && !this.#marksByProtocol && labelFor(chosen.link.name) === null) {
       const problem = `the name ${chosen.link.name} leaves no room for Leasehold's label, the only mark that Linux ${this.#options.kernelRelease} knows: rename the interface`;
       return { is: 'problem', problem };
     }
     if (chosen.is === 'chosen') {
-      this.#chosen.set(address.text, chosen.link.index);
-      this.#notice('info', `${address.text} belongs on the interface ${chosen.link.name}`);
+      this.#chosen.set(address.text, { index: chosen.link.index, why: chosen.why });
+      this.#notice('info', `${address.text} belongs on the interface ${chosen.link.name}: ${chosen.why}`);
     }
     return chosen;
   }

@@ -67,6 +67,10 @@ export class L2Link implements Link, SegmentPort {
     }
   }
 
+  tellInterface(mac: string): void {
+    this.#parts.kernel.tellInterface(mac);
+  }
+
   bind(text: string, lifetimeMs: number, openUntilMs: number | null): BindOutcome {
     const { kernel, fence } = this.#parts;
     if (fence === null || openUntilMs === null) return kernel.bind(text, lifetimeMs);

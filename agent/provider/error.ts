@@ -37,12 +37,19 @@ export class ProviderError extends Error {
   readonly retryAfterMs: number | null;
   /** The provider's own code, where it gave one. */
   readonly providerCode: string | null;
+  /** What the provider finds fault with in what it was sent, by the provider's own names. */
+  readonly fields: readonly string[];
 
-  constructor(code: ProviderErrorCode, message: string, said: { retryAfterMs?: number | null; providerCode?: string | null } = {}) {
+  constructor(
+    code: ProviderErrorCode,
+    message: string,
+    said: { retryAfterMs?: number | null; providerCode?: string | null; fields?: readonly string[] } = {},
+  ) {
     super(message);
     this.code = code;
     this.retryAfterMs = said.retryAfterMs ?? null;
     this.providerCode = said.providerCode ?? null;
+    this.fields = said.fields ?? [];
   }
 
   /** Whether trying again cannot help before a person has acted. */

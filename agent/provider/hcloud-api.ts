@@ -33,6 +33,9 @@ export interface HcloudAction {
   readonly error: string | null;
 }
 
+/** How a write is bounded. */
+export type HcloudWriteTerms = Pick<ClaimTerms, 'signal' | 'mayWrite'>;
+
 /** Codes that mean the same whatever the HTTP status. */
 const CODES: Readonly<Record<string, ProviderErrorCode>> = {
   unauthorized: 'unauthorized',
@@ -47,6 +50,7 @@ const CODES: Readonly<Record<string, ProviderErrorCode>> = {
   deprecated_api_endpoint: 'invalid',
   protected: 'invalid',
   floating_ip_assigned: 'busy',
+  ip_not_available: 'busy',
   conflict: 'busy',
   locked: 'busy',
   resource_locked: 'busy',
@@ -98,14 +102,24 @@ export class HcloudApi {
     return await this.#call('GET', path, signal);
   }
 
+  /** Starts an action and waits for its end. Throws what `begin` and `finish` throw. */
+  async act(path: string, json: Readonly<Record<string, unknown>>, terms: HcloudWriteTerms): Promise<void> {
+    await this.finish(await this.begin(path, json, terms), terms.signal);
+  }
+
   /**
-   * Starts an action and waits for its end. Throws ClaimWithdrawn, with nothing sent, once it may not write; ProviderError
-   * for what the provider says, also when the action itself fails.
+   * Starts an action. Throws ClaimWithdrawn, with nothing sent, once it may not write; ProviderError for what the provider
+   * says.
    */
-  async act(path: string, json: Readonly<Record<string, unknown>>, { signal, mayWrite }: Omit<ClaimTerms, 'isFirst'>): Promise<void> {
+  async begin(path: string, json: Readonly<Record<string, unknown>>, { signal, mayWrite }: HcloudWriteTerms): Promise<HcloudAction> {
     const action = parseAction(at(await this.#call('POST', path, signal, { json, mayWrite }), 'action'));
     // Something was accepted that cannot be followed: only the owner read back can tell.
     if (action === null) throw new ProviderError('unknown-outcome', `POST ${path}: the answer holds no action`);
+    return action;
+  }
+
+  /** Waits until an action has ended. Throws ProviderError when it fails, or that cannot be learnt. */
+  async finish(action: HcloudAction, signal: AbortSignal): Promise<void> {
     const { status, command, id, error } = await this.waitFor(action, signal);
     if (status === 'success') return;
     throw new ProviderError('unavailable', `the provider's action ${command} (${id}) failed: ${error ?? 'no explanation'}`);
@@ -170,10 +184,7 @@ function toError(what: string, answer: ProviderAnswer, body: unknown, wallMs: nu
   const named = messageAt(body, 'error', 'code');
   const code = CODES[named ?? ''] ?? codeOfStatus(answer.status, what.startsWith('POST'));
   const said = messageAt(body, 'error', 'message');
-  const fields = (listAt(body, 'error', 'details', 'fields') ?? [])
-    .slice(0, FIELDS_MAX)
-    .map((field) => messageAt(field, 'name'))
-    .filter((name) => name !== undefined);
+  const fields = (listAt(body, 'error', 'details', 'fields') ?? []).slice(0, FIELDS_MAX).flatMap((field) => messageAt(field, 'name') ?? []);
   const parts = [
     `${what}: ${answer.status} ${named ?? ''}`.trim(),
     said,
@@ -183,7 +194,7 @@ function toError(what: string, answer: ProviderAnswer, body: unknown, wallMs: nu
   ];
   const message = parts.filter((part) => part !== undefined && part !== '').join('; ');
   const retryAfterMs = code === 'rate-limited' ? rateLimitPauseMs(answer, wallMs) : null;
-  return new ProviderError(code, message, { retryAfterMs, providerCode: named ?? null });
+  return new ProviderError(code, message, { retryAfterMs, providerCode: named ?? null, fields });
 }
 
 /**

@@ -16,8 +16,10 @@ import { claimWithRetries } from './claim.ts';
 import { ProviderError } from './error.ts';
 import { parseAction } from './hcloud-api.ts';
 import type { HcloudAction, HcloudApi } from './hcloud-api.ts';
+import { checkServer, checkToken } from './hcloud-checks.ts';
 import { METADATA_OPERATION } from './hcloud-server-id.ts';
 import type { HcloudServerId } from './hcloud-server-id.ts';
+import { notReadyBecause } from './preparation.ts';
 import type { ProviderProfile } from './profile.ts';
 import { Turns } from './turns.ts';
 
@@ -81,43 +83,19 @@ export class HcloudFloatingIp implements Provider {
       const warning = blocked.length === 0 ? '' : `; Hetzner blocks the traffic of ${blocked.map(({ ip }) => ip).join(', ')}`;
       return { is: 'ready', reason: `this is server ${server}${warning}` };
     } catch (thrown) {
-      const error = asError(thrown);
-      if (!(error instanceof ProviderError) && !signal.aborted) throw error;
-      const isPassing = !(error instanceof ProviderError && error.isDefinitive);
-      return { is: 'not-ready', isPassing, reason: error.message };
+      return notReadyBecause(thrown, signal);
     }
   }
 
   async check(signal: AbortSignal): Promise<readonly Finding[]> {
-    const [server, floatingIps] = await Promise.all([this.#checkServer(signal), this.#checkToken(signal)]);
-    return [server.finding, floatingIps.finding, ...this.#addresses.map((address) => checkAddress(address, floatingIps.all, server.id))];
-  }
-
-  async #checkServer(signal: AbortSignal): Promise<{ readonly id: number | null; readonly finding: Finding }> {
-    try {
-      const id = await this.#serverId.find(signal);
-      return { id, finding: ok('server', `this is server ${id}, ${this.#serverId.source}`) };
-    } catch (error) {
-      return { id: null, finding: fail('server', asError(error).message, 'set HCLOUD_SERVER_ID to the number of this server') };
-    }
-  }
-
-  async #checkToken(signal: AbortSignal): Promise<{ readonly all: readonly FloatingIp[] | null; readonly finding: Finding }> {
-    try {
-      const all = await this.#listFloatingIps(signal);
-      const unknowable = 'whether it may also write is first known at the first move';
-      return {
-        all,
-        finding: ok(
-          'token',
-          `HCLOUD_TOKEN may read the project, which has ${all.length === 1 ? 'one floating IP' : `${all.length} floating IPs`}; ${unknowable}`,
-        ),
-      };
-    } catch (error) {
-      const advice =
-        'put a token of the right project, with read & write permission, into HCLOUD_TOKEN, and see that its API can be reached';
-      return { all: null, finding: fail('token', asError(error).message, advice) };
-    }
+    const [server, token] = await Promise.all([
+      checkServer(this.#serverId, signal),
+      checkToken(
+        () => this.#listFloatingIps(signal),
+        (all) => (all.length === 1 ? 'one floating IP' : `${all.length} floating IPs`),
+      ),
+    ]);
+    return [server.finding, token.finding, ...this.#addresses.map((address) => checkAddress(address, token.seen, server.id))];
   }
 
   async owner(address: string, signal: AbortSignal): Promise<Owner> {

@@ -11,6 +11,8 @@ export interface ProviderProfile {
   readonly claimTimeoutMs: number;
   /** How often a holder reads the owner back unless VERIFY_INTERVAL says otherwise. */
   readonly verifyIntervalMs: number;
+  /** Whether the provider tells on which interface the traffic arrives, so that nothing is bound with `INTERFACE=auto` before it has. */
+  readonly tellsInterface?: true;
   /** Every request that is made of it, in the words of its documentation. Nobody is asked on a shared segment. */
   readonly operations: Readonly<Record<string, Operation>>;
   /** What it grants in a span of time, where its documentation says so. What its answers say comes on top of that. */

@@ -4,6 +4,7 @@
  * Guarantees: who names a provider here has said of it what the rest of the house needs to know.
  */
 import type { AddressKind } from '../contender/settings.ts';
+import { HCLOUD_ALIAS_IP } from './hcloud-alias-ip.ts';
 import { EXEC } from './exec.ts';
 import { HCLOUD_FLOATING_IP } from './hcloud-floating-ip.ts';
 import { L2_PROFILE } from './l2.ts';
@@ -11,6 +12,7 @@ import type { ProviderProfile } from './profile.ts';
 
 const PROFILES = {
   'hcloud-floating-ip': HCLOUD_FLOATING_IP,
+  'hcloud-alias-ip': HCLOUD_ALIAS_IP,
   exec: EXEC,
   l2: L2_PROFILE,
 } as const satisfies Readonly<Record<string, ProviderProfile>>;

@@ -92,6 +92,8 @@ export interface StatusAddress {
   readonly claim: Claim['is'] | null;
   readonly problem: string | null;
   readonly interface: string | null;
+  /** Why it is that interface. */
+  readonly interfaceReason: string | null;
   readonly lifetimeMs: number | null;
   readonly owner: (Owner & { readonly readAt: string }) | null;
 }
@@ -142,6 +144,7 @@ export function statusDocument(sources: StatusSources): StatusDocument {
         claim: state?.is === 'bound' ? state.claim.is : null,
         problem: problemOfAddress(state),
         interface: contender.link?.interfaces[address] ?? null,
+        interfaceReason: contender.link?.reasons[address] ?? null,
         lifetimeMs: seen?.is === 'ours' ? seen.remainingMs : null,
         owner: read === undefined ? null : { ...read.owner, readAt: toWall(read.atMs) },
       };

@@ -18,8 +18,6 @@ import type { Trial } from './verdict.ts';
 
 const CLIENT_INTERVAL_MS = 10;
 const SAMPLE_MS = 20;
-/** Often, so that what contradicts the provider is found in seconds. */
-const VERIFY_INTERVAL = '5s';
 /** How long it takes at the most until it is known that an attempt got no answer. */
 const ATTEMPT_KNOWN_MS = 600;
 const SETTLE_MS = 60_000;
@@ -43,6 +41,8 @@ export class Lab {
   readonly gaps = { betweenLooksMs: 0, betweenAttemptsMs: 0 };
   readonly #settings: LabSettings;
   #stage: LabStage | null = null;
+  /** How many faults the stage has seen. */
+  #tried = 0;
 
   constructor(settings: LabSettings) {
     this.#settings = settings;
@@ -50,7 +50,9 @@ export class Lab {
   }
 
   async try(fault: Fault, expected: Expectation): Promise<Trial> {
+    if (this.#tried >= (ARRANGEMENTS[this.arrangement].stageLasts ?? Number.POSITIVE_INFINITY)) await this.close();
     const stage = (this.#stage ??= await this.#open());
+    this.#tried += 1;
     await until('all is well', () => isWell(stage), SETTLE_MS);
     stage.takeMostAtOnce();
     const violations = stage.violations.length;
@@ -95,6 +97,7 @@ export class Lab {
   async close(): Promise<void> {
     const stage = this.#stage;
     this.#stage = null;
+    this.#tried = 0;
     if (stage === null) return;
     this.samples += stage.samples;
     this.framesHeard += stage.framesHeard;
@@ -111,12 +114,10 @@ export class Lab {
 
   async #open(): Promise<LabStage> {
     const { bundle, plane, arrangement } = this.#settings;
-    const { env, ...staged } = ARRANGEMENTS[arrangement].staged;
     const stage = await NamespaceStage.open(
       {
         bundle,
-        ...staged,
-        env: { VERIFY_INTERVAL, ...env },
+        ...ARRANGEMENTS[arrangement].staged,
         clientIntervalMs: CLIENT_INTERVAL_MS,
         sampleMs: SAMPLE_MS,
       },

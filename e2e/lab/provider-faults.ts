@@ -11,8 +11,10 @@ import {
   betweenChanges,
   cutPathsFor,
   everybody,
+  foundOut,
   handedOver,
   MOVE_MS,
+  movedAtSecondTry,
   movedLate,
   nextHolder,
   NOTHING_MS,
@@ -21,6 +23,7 @@ import {
   routed,
   startAgent,
   stopPolitely,
+  trustedAgain,
   unmoved,
 } from './fault.ts';
 import type { Fault, LabStage } from './fault.ts';
@@ -33,8 +36,6 @@ const ASKED_AGAIN_MS = { busy: 2_000, 'rate-limited': 4_000, unavailable: 2_000 
 const LONG_STEP_MS = 1_000;
 /** Until a third agent may follow, whose predecessor is dead. */
 const SUCCEEDED_MS = 5_000;
-/** Holders read the owner back each 5 s here. */
-const FOUND_OUT_MS = 8_000;
 
 async function troubleFor(stage: LabStage, trouble: Trouble, ms: number): Promise<void> {
   stage.provider.trouble(trouble);
@@ -46,7 +47,7 @@ async function troubleFor(stage: LabStage, trouble: Trouble, ms: number): Promis
 function cutOffWhile(trouble: keyof typeof ASKED_AGAIN_MS, what: string, ms: number): Fault {
   return {
     name: `node cut off, provider ${what} for ${ms / 1_000} s`,
-    expected: movedLate(MOVE_MS + ms + ASKED_AGAIN_MS[trouble], 'another node'),
+    expected: movedAtSecondTry(MOVE_MS + ms + ASKED_AGAIN_MS[trouble], 'another node'),
     strike: async (stage, holder) => {
       stage.provider.trouble(trouble);
       stage.cutOff(holder);
@@ -196,7 +197,7 @@ export const PROVIDER_FAULTS: readonly Fault[] = [
   },
   {
     name: 'node cut off, first move of the provider fails',
-    expected: movedLate(MOVE_MS + 2_000, 'another node'),
+    expected: movedAtSecondTry(MOVE_MS + 2_000, 'another node'),
     strike: async (stage, holder) => {
       const accepted = stage.provider.acceptedCount;
       stage.provider.trouble('move-fails');
@@ -205,6 +206,22 @@ export const PROVIDER_FAULTS: readonly Fault[] = [
       stage.provider.trouble(null);
     },
     mend: reconnect,
+  },
+  {
+    name: 'agent killed, its successor killed while the provider moves the address, which takes 6 s',
+    restarts: true,
+    expected: { 'hetzner-robot': routed(NOTHING_MS, 'another node', 3) },
+    strike: async (stage, holder) => {
+      const { moveMs, acceptedCount } = stage.provider;
+      stage.provider.moveMs = 6_000;
+      await stage.killAgent(holder);
+      const successor = await nextHolder(stage, holder);
+      await until('its move has begun', () => stage.provider.acceptedCount > acceptedCount);
+      await stage.killAgent(successor);
+      await nextHolder(stage, holder, successor);
+      stage.provider.moveMs = moveMs;
+    },
+    mend: startMissing,
   },
   {
     name: 'provider names a wrong owner, for 6 s',
@@ -218,7 +235,7 @@ export const PROVIDER_FAULTS: readonly Fault[] = [
   },
   {
     name: 'address routed elsewhere by hand',
-    expected: movedLate(FOUND_OUT_MS, 'same term'),
+    expected: foundOut('same term'),
     strike: async (stage, holder) => {
       const [other = ''] = others(stage, holder);
       stage.provider.move(stage.address, other);
@@ -229,11 +246,12 @@ export const PROVIDER_FAULTS: readonly Fault[] = [
     name: 'credentials revoked, for 6 s',
     expected: unmoved('same term'),
     strike: (stage) => troubleFor(stage, 'unauthorized', 6_000),
+    leavesMarks: true,
   },
   {
     name: 'agent stopped politely while the credentials are revoked, for 3 s',
     restarts: true,
-    expected: handedOver(NOTHING_MS, 'another node', 3),
+    expected: trustedAgain(NOTHING_MS, 'another node', 3),
     strike: async (stage, holder) => {
       const stopped = stopPolitely(stage, holder);
       await troubleFor(stage, 'unauthorized', 3_000);

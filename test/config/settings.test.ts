@@ -144,6 +144,22 @@ describe('settings', () => {
     assert.equal(provider.token.reveal(), 'second-token');
   });
 
+  test('the choice of the interface is left to a provider that tells it, unless INTERFACE names one', () => {
+    const alias = { ...WORKING, PROVIDER: 'hcloud-alias-ip' };
+    assert.deepEqual(load(alias).interfaceChoice, { is: 'told', mac: null });
+    assert.deepEqual(load({ ...alias, INTERFACE: 'enp7s0' }).interfaceChoice, { is: 'name', name: 'enp7s0' });
+    assert.deepEqual(load(WORKING).interfaceChoice, { is: 'auto' });
+  });
+
+  test('the private network is named by whoever has to, and for others it is found', () => {
+    const networkOf = (env: Readonly<Record<string, string>>): unknown => {
+      const { provider } = load({ ...WORKING, PROVIDER: 'hcloud-alias-ip', ...env });
+      return provider.name === 'hcloud-alias-ip' && provider.network;
+    };
+    assert.equal(networkOf({ HCLOUD_NETWORK: 'prod' }), 'prod');
+    assert.equal(networkOf({}), null);
+  });
+
   test('a secret does not show, however the settings are printed', () => {
     const settings = load(WORKING);
     for (const text of [JSON.stringify(settings), inspect(settings, { depth: 9 }), String(secretsIn(settings.provider))]) {
@@ -240,7 +256,7 @@ describe('what is wrong with settings', () => {
     LOG_FORMAT: ['xml'],
   };
   /** Any text will do for these. */
-  const FREE_TEXT = ['KUBECONFIG'];
+  const FREE_TEXT = ['KUBECONFIG', 'HCLOUD_NETWORK'];
   /** Refused without being shown. */
   const SECRETS = ['HCLOUD_TOKEN', 'EXEC_SECRET'];
 

@@ -170,7 +170,7 @@ export class Driver {
     const addresses = Object.fromEntries(this.contender.settings.addresses.map((address) => [address, { is: 'absent' as const }]));
     return this.give({
       type: 'looked',
-      view: { problem: null, isPresent: true, interfaces: {}, addresses, plugged: {}, rivals: {}, ...view },
+      view: { problem: null, isPresent: true, interfaces: {}, reasons: {}, addresses, plugged: {}, rivals: {}, ...view },
     });
   }
 

@@ -121,7 +121,7 @@ function inputOf(event: Event, contender: Contender, issued: readonly Command[],
             : ({ is: 'absent' } as const);
       return {
         type: 'looked',
-        view: { problem: null, isPresent: true, interfaces: {}, addresses: { [ADDRESS]: view }, plugged: {}, rivals: {} },
+        view: { problem: null, isPresent: true, interfaces: {}, reasons: {}, addresses: { [ADDRESS]: view }, plugged: {}, rivals: {} },
         atMs,
       };
     }

@@ -107,6 +107,33 @@ describe('INTERFACE', () => {
     assert.equal(choose('/^enp/', '203.0.113.10'), 'enp7s0');
   });
 
+  test('may be left to the provider, which tells a hardware address: until it has, nothing is chosen', () => {
+    const told = (mac: string | null): string => {
+      const chosen = chooseInterface({ is: 'told', mac }, address('10.20.0.50'), AROUND);
+      return chosen.is === 'chosen' ? `${chosen.link.name}: ${chosen.why}` : chosen.problem;
+    };
+    assert.equal(choose('auto', '10.20.0.50'), 'eth0', 'without that it would be another one');
+    assert.match(told(null), /the provider has not told yet/);
+    assert.equal(told('86:00:00:aa:bb:02'), 'enp7s0: the provider names its hardware address 86:00:00:aa:bb:02');
+    assert.equal(
+      told('86:00:00:aa:bb:09'),
+      'no interface has the hardware address 86:00:00:aa:bb:09, which the provider names; there are eth0, enp7s0, cni0',
+    );
+  });
+
+  test('comes with the reason for the choice', () => {
+    const why = (choice: string, text: string): string => {
+      const chosen = chooseInterface(parseInterfaceChoice(choice) ?? assert.fail(choice), address(text), AROUND);
+      return chosen.is === 'chosen' ? chosen.why : assert.fail(chosen.problem);
+    };
+    assert.match(why('auto', '10.244.0.50'), /own subnet contains the address/);
+    assert.match(why('auto', '203.0.113.10'), /default route leads over it/);
+    assert.match(why('eth0', '203.0.113.10'), /INTERFACE names it/);
+    assert.match(why('mac:86:00:00:aa:bb:02', '203.0.113.10'), /INTERFACE names its hardware address/);
+    assert.match(why('cidr:10.20.0.0/16', '203.0.113.10'), /an address in 10\.20\.0\.0\/16, as INTERFACE says/);
+    assert.match(why('/^enp/', '203.0.113.10'), /matches \/\^enp\/, as INTERFACE says/);
+  });
+
   test('that matches several or none says so and lists them', () => {
     assert.equal(choose('/^e/', '203.0.113.10'), 'there are several interfaces that match /^e/: set INTERFACE to one of eth0, enp7s0');
     assert.equal(

@@ -109,6 +109,44 @@ describe('an address in the kernel', needsNamespaces(), () => {
     assert.ok((node.rows(IP)[0]?.validS ?? 99) <= 10);
   });
 
+  describe('whose interface the provider tells', () => {
+    const macOf = (name: string): string => /link\/ether (\S+)/.exec(node.ip(`link show dev ${name}`))?.[1] ?? assert.fail();
+
+    test('is bound nowhere until it has been told, and then there, whatever the routes say', () => {
+      node.addInterface('eth1');
+      node.ip('addr add 10.0.0.5/24 dev eth0');
+      node.ip('route add default via 10.0.0.1 dev eth0');
+      const link = node.link([IP], { choice: { is: 'told', mac: null } });
+      const before = link.look();
+      assert.equal(before.isPresent, false);
+      assert.match(before.problem ?? '', /the provider has not told yet/);
+      assert.equal(link.bind(IP, 38_000).is, 'failed');
+      assert.deepEqual(node.rows(IP), []);
+      link.tellInterface(macOf('eth1'));
+      assert.deepEqual([link.look().problem, link.look().interfaces[IP]], [null, 'eth1']);
+      assert.match(link.look().reasons[IP] ?? '', /the provider names its hardware address/);
+      assert.deepEqual(link.bind(IP, 38_000), { is: 'bound' });
+      assert.match(node.ip('addr show dev eth1'), /203\.0\.113\.10/);
+    });
+
+    test('moves to another one when the provider tells another, and leaves none behind', () => {
+      node.addInterface('eth1');
+      const link = node.link([IP], { choice: { is: 'told', mac: null } });
+      for (const name of ['eth0', 'eth1']) {
+        link.tellInterface(macOf(name));
+        assert.deepEqual(link.bind(IP, 38_000), { is: 'bound' });
+        assert.deepEqual([node.rows(IP).length, node.rows(IP)[0]?.label], [1, `${name}:lh`]);
+      }
+    });
+
+    test('stays where INTERFACE says if it names one', () => {
+      node.addInterface('eth1');
+      const link = node.link([IP]);
+      link.tellInterface(macOf('eth1'));
+      assert.equal(link.look().interfaces[IP], 'eth0');
+    });
+  });
+
   test('follows INTERFACE to another interface when a new agent is told so, and leaves none behind', () => {
     node.addInterface('eth1');
     node.link([IP]).bind(IP, 60_000);

@@ -9,13 +9,15 @@ import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url';
 import { Ajv } from 'ajv';
 import { at, listAt, stringAt } from '../../agent/json.ts';
+import type { Provider } from '../../agent/ports.ts';
+import { HcloudAliasIp } from '../../agent/provider/hcloud-alias-ip.ts';
 import { HcloudApi } from '../../agent/provider/hcloud-api.ts';
 import { HcloudFloatingIp } from '../../agent/provider/hcloud-floating-ip.ts';
 import { HcloudServerId } from '../../agent/provider/hcloud-server-id.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
 import type { ProviderAnswer, ProviderCall } from '../../agent/provider/http.ts';
 import { Secret } from '../../agent/secret.ts';
-import { HcloudStandIn } from '../support/hcloud-api.ts';
+import { HcloudNetworkStandIn, HcloudStandIn } from '../support/hcloud-api.ts';
 import { OUTBOUND } from '../support/outbound.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
 
@@ -26,9 +28,13 @@ const ME = 9_100_202;
 const OTHER = 9_100_201;
 const never = new AbortController().signal;
 
-/** The document, with `nullable` said in JSON Schema's own words where it stands without a type. */
+/**
+ * The document, with `nullable` said in JSON Schema's own words where it stands without a type, and without what servers have lost
+ * since it was written.
+ */
 function load(): unknown {
-  return JSON.parse(readFileSync(DOCUMENT, 'utf8'), (_, value: unknown) => {
+  return JSON.parse(readFileSync(DOCUMENT, 'utf8'), (key, value: unknown) => {
+    if (key === 'required' && Array.isArray(value)) return value.filter((each) => each !== 'datacenter');
     if (at(value, 'nullable') !== true || at(value, 'allOf') === undefined) return value;
     return { anyOf: [{ enum: [null] }, { allOf: at(value, 'allOf') }] };
   });
@@ -98,6 +104,9 @@ describe('the OpenAPI document of Hetzner Cloud', { skip: existsSync(DOCUMENT) ?
   });
   afterEach(() => hcloud.close());
 
+  const serverId = (): HcloudServerId =>
+    new HcloudServerId(http, { configured: ME, metadataEndpoint: 'http://x', providerId: () => Promise.reject(new Error('not asked')) });
+
   /** Sends requests as the agent does, and checks each with its answer. */
   async function http(call: ProviderCall): Promise<ProviderAnswer> {
     const answer = await createProviderHttp(REAL_CLOCK, OUTBOUND)(call);
@@ -107,12 +116,11 @@ describe('the OpenAPI document of Hetzner Cloud', { skip: existsSync(DOCUMENT) ?
   }
 
   function provider(token = 'hcloud-token', address = IP): HcloudFloatingIp {
-    const sources = { configured: ME, metadataEndpoint: 'http://x', providerId: () => Promise.reject(new Error('not asked')) };
     const api = new HcloudApi(http, hcloud.endpoint, new Secret(() => token), REAL_CLOCK);
-    return new HcloudFloatingIp(api, new HcloudServerId(http, sources), [address], REAL_CLOCK);
+    return new HcloudFloatingIp(api, serverId(), [address], REAL_CLOCK);
   }
 
-  const claim = async (from = provider(), address = IP): Promise<string> => {
+  const claim = async (from: Provider = provider(), address = IP): Promise<string> => {
     const outcome = await from.claim(address, { signal: never, isFirst: true, mayWrite: () => true });
     return outcome.is;
   };
@@ -163,11 +171,88 @@ describe('the OpenAPI document of Hetzner Cloud', { skip: existsSync(DOCUMENT) ?
     });
   }
 
-  async function ask(method: 'GET' | 'POST', path: string, token = 'hcloud-token', json?: Record<string, unknown>): Promise<unknown> {
+  describe('on private networks', () => {
+    const ALIAS = '10.20.0.50';
+    let networks: HcloudNetworkStandIn;
+
+    beforeEach(async () => {
+      const attached = (
+        host: number,
+        aliases: readonly string[],
+      ): { network: number; ip: string; mac: string; aliases: readonly string[] } => ({
+        network: 47_001,
+        ip: `10.20.0.${host}`,
+        mac: `86:00:00:aa:bb:${host}`,
+        aliases,
+      });
+      networks = await HcloudNetworkStandIn.start({
+        networks: [{ id: 47_001, name: 'prod', range: '10.20.0.0/16', subnets: [{ range: '10.20.0.0/24', gateway: '10.20.0.1' }] }],
+        servers: [
+          { id: ME, name: 'edge-b', attachments: [attached(12, [])] },
+          { id: OTHER, name: 'edge-a', attachments: [attached(11, [ALIAS])] },
+        ],
+        actionMs: 20,
+      });
+    });
+    afterEach(() => networks.ports.close());
+
+    test('knows every request of a claim, and every answer to it', async () => {
+      const api = new HcloudApi(http, networks.ports.endpoint, new Secret(() => 'hcloud-token'), REAL_CLOCK);
+      const aliasIp = new HcloudAliasIp(api, serverId(), 'prod', [ALIAS], REAL_CLOCK);
+      assert.equal((await aliasIp.prepare(never)).is, 'ready');
+      assert.equal((await aliasIp.owner(ALIAS, never)).is, 'other');
+      assert.equal(await claim(aliasIp, ALIAS), 'confirmed');
+      assert.equal(await claim(aliasIp, ALIAS), 'confirmed');
+      for (const request of [
+        'GET /networks 200',
+        'GET /servers 200',
+        `GET /servers/${ME} 200`,
+        `GET /servers/${ME}/actions 200`,
+        `POST /servers/${OTHER}/actions/change_alias_ips 201`,
+        `POST /servers/${ME}/actions/change_alias_ips 201`,
+        'GET /actions/880000001 200',
+      ])
+        assert.ok(checked.includes(request), `${request}: ${checked.join(', ')}`);
+    });
+
+    for (const [what, status, path, json] of [
+      ['a network that the server is not in', 422, `/servers/${ME}/actions/change_alias_ips`, { network: 5, alias_ips: [] }],
+      ['an address outside the subnets', 422, `/servers/${ME}/actions/change_alias_ips`, { network: 47_001, alias_ips: ['192.0.2.1'] }],
+      ['an address that another server has', 422, `/servers/${ME}/actions/change_alias_ips`, { network: 47_001, alias_ips: [ALIAS] }],
+      ['an own address of a server', 422, `/servers/${ME}/actions/change_alias_ips`, { network: 47_001, alias_ips: ['10.20.0.11'] }],
+      ['a server that does not exist', 404, '/servers/7/actions/change_alias_ips', { network: 47_001, alias_ips: [] }],
+    ] as const) {
+      test(`knows the answer to ${what}`, async () => {
+        await ask('POST', path, 'hcloud-token', json, networks.ports.endpoint);
+        assert.ok(checked[0]?.endsWith(` ${status}`), checked[0]);
+      });
+    }
+
+    test('knows the answer to a server that is locked', async () => {
+      networks.actionMs = 60_000;
+      networks.beginChange(OTHER, []);
+      await ask(
+        'POST',
+        `/servers/${OTHER}/actions/change_alias_ips`,
+        'hcloud-token',
+        { network: 47_001, alias_ips: [] },
+        networks.ports.endpoint,
+      );
+      assert.ok(checked[0]?.endsWith(' 423'), checked[0]);
+    });
+  });
+
+  async function ask(
+    method: 'GET' | 'POST',
+    path: string,
+    token = 'hcloud-token',
+    json?: Record<string, unknown>,
+    endpoint = hcloud.endpoint,
+  ): Promise<unknown> {
     const headers = { authorization: `Bearer ${token}` };
     return await http({
       method,
-      url: hcloud.endpoint + path,
+      url: endpoint + path,
       operation: 'whatever',
       headers,
       timeoutMs: 5_000,

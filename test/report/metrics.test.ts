@@ -118,7 +118,7 @@ describe('the metrics of a contender', () => {
       observation: { sight: record(), sinceMs: 0, lastTerm: null, longestDurationMs: 0, confirmedAtMs: null },
       residence: { is: 'alone', reason: 'x' },
       provider: { ready: true, reason: 'x' },
-      link: { problem: null, isPresent: true, interfaces: {}, addresses: {}, plugged: {}, rivals: {} },
+      link: { problem: null, isPresent: true, interfaces: {}, reasons: {}, addresses: {}, plugged: {}, rivals: {} },
       verdict: { healthy: false, reason: 'x' },
     };
     const ill = await scrape();
@@ -231,6 +231,7 @@ describe('the metrics of addresses', () => {
         problem: null,
         isPresent: true,
         interfaces: {},
+        reasons: {},
         addresses: { [ADDRESS]: { is: 'foreign', interfaceName: 'eth0' } },
         plugged: {},
         rivals: {},

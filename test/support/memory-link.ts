@@ -69,7 +69,11 @@ export class MemoryLink implements Link {
   look(): LinkView {
     const addresses = Object.fromEntries(this.#addresses.map((address) => [address, this.#view(address)]));
     const interfaces = Object.fromEntries(this.#addresses.map((address) => [address, 'memory0']));
-    return { problem: this.#node.problem, isPresent: this.#node.isPresent, interfaces, addresses, plugged: {}, rivals: {} };
+    return { problem: this.#node.problem, isPresent: this.#node.isPresent, interfaces, reasons: {}, addresses, plugged: {}, rivals: {} };
+  }
+
+  tellInterface(): void {
+    // There is but one.
   }
 
   bind(address: string, lifetimeMs: number): BindOutcome {

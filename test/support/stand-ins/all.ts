@@ -2,6 +2,7 @@
  * The stand-in for each provider that routes addresses.
  */
 import type { ProviderName } from '../../../agent/provider/profiles.ts';
+import { openHcloudAliasIps } from './hcloud-alias-ip.ts';
 import { openExec } from './exec.ts';
 import { openHcloudFloatingIps } from './hcloud-floating-ip.ts';
 import type { ProviderStandIn, StandInOptions } from './stand-in.ts';
@@ -11,6 +12,7 @@ export type RoutedProviderName = Exclude<ProviderName, 'l2'>;
 /** How to start each. */
 export const STAND_INS: { readonly [Name in RoutedProviderName]: (options: StandInOptions) => Promise<ProviderStandIn> } = {
   'hcloud-floating-ip': openHcloudFloatingIps,
+  'hcloud-alias-ip': openHcloudAliasIps,
   exec: openExec,
 };
 
