@@ -9,7 +9,6 @@ import { actionJson, failure, HcloudCore, invalidInput, notFound, paged, parse }
 import type { Action, HcloudRequest, Resource, Route } from './hcloud-core.ts';
 import type { Answer } from './http-stand-in.ts';
 
-export { RATE_LIMIT } from './hcloud-core.ts';
 export type { HcloudRequest } from './hcloud-core.ts';
 
 /** A floating IP as a test describes it. */

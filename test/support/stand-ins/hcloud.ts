@@ -56,6 +56,7 @@ interface Parts {
 
 /** The stand-in that serves a model. */
 export function hcloudStandIn({ nodes }: StandInOptions, { name, model, ports, servers, ownerOf, move }: Parts): ProviderStandIn {
+  ports.refill();
   for (const node of nodes) model.serverBySource.set(node.ip, servers.idOf(node.name));
   ports.refill();
   const troubles = new Troubles(ports.http, FAULTS, isWrite);
