@@ -18,6 +18,7 @@ const OWN_VALUES = ['PROVIDER', 'ADDRESSES', 'EXEC_COMMAND'];
 /** What the chart calls what each provider's Secret and files hold, and those of its settings that it has a value of its own for. */
 const CREDENTIALS: { readonly [Name in ProviderName]: (held: Readonly<Record<string, string>>) => object } = {
   'hcloud-floating-ip': ({ token }) => ({ hcloud: { token } }),
+  'hcloud-alias-ip': ({ token }) => ({ hcloud: { token } }),
   exec: ({ token, 'digitalocean.mjs': script, EXEC_COMMAND: command }) => ({ exec: { secret: token, script, command } }),
   l2: () => ({}),
 };
