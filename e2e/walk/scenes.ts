@@ -88,6 +88,7 @@ export const SCENES: readonly Scene[] = [
     },
     after: async (_, { settled }) => await settled(),
   },
+  pageOf('hcloud-alias-ip', { address: '10.20.0.50', credentials: { 'YOUR-API-TOKEN': 'HCLOUD_TOKEN' } }),
   pageOf('exec', {
     credentials: { 'YOUR-API-TOKEN': 'EXEC_SECRET' },
     // Where the example's API is, only the command can be told.
