@@ -326,6 +326,7 @@ function contenderSettings(settings: Settings, identity: string, isFenced: boole
     worstMoveMs: kind === 'routed' ? settings.providerTimeoutMs : 0,
     claimTimeoutMs: settings.providerTimeoutMs,
     verifyIntervalMs: settings.verifyIntervalMs,
+    ownerReadPace: profileOf(settings.provider.name).ownerReadPace ?? 1,
     whenAllUnhealthy: settings.whenAllUnhealthy,
     onApiLoss: settings.onApiLoss,
   };

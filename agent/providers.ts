@@ -5,7 +5,7 @@
  */
 import type { Clock } from './clock.ts';
 import type { Settings } from './config/settings.ts';
-import type { HcloudSettings } from './config/provider-settings.ts';
+import type { HcloudSettings, RobotSettings } from './config/provider-settings.ts';
 import type { Host } from './host.ts';
 import { readProviderId } from './kube/node.ts';
 import type { KubeHttp } from './kube/transport.ts';
@@ -16,8 +16,11 @@ import { ExecCommand } from './provider/exec-command.ts';
 import { HcloudApi } from './provider/hcloud-api.ts';
 import { HcloudFloatingIp } from './provider/hcloud-floating-ip.ts';
 import { HcloudServerId } from './provider/hcloud-server-id.ts';
+import { HetznerRobot } from './provider/hetzner-robot.ts';
 import type { ProviderHttp } from './provider/http.ts';
 import { L2 } from './provider/l2.ts';
+import { RobotApi } from './provider/robot-api.ts';
+import { RobotServerFinder } from './provider/robot-server.ts';
 
 /** What a provider may use of the world. */
 export interface ProviderWorld {
@@ -36,12 +39,30 @@ export function createProvider({ provider, addresses, nodeName }: Settings, worl
       return new HcloudFloatingIp(hcloudApi(provider, world), hcloudServerId(provider, nodeName, world), texts, world.clock);
     case 'hcloud-alias-ip':
       return new HcloudAliasIp(hcloudApi(provider, world), hcloudServerId(provider, nodeName, world), provider.network, texts, world.clock);
+    case 'hetzner-robot':
+      return hetznerRobot(provider, texts, nodeName, world);
     case 'exec': {
       const server = provider.server ?? nodeName;
       const command = new ExecCommand(world.host.run, world.clock, { ...provider.command, secret: provider.secret, server, nodeName });
       return new Exec(command, server, texts, world.clock);
     }
   }
+}
+
+function hetznerRobot(
+  { endpoint, login, serverIp, serverIpv6Net }: RobotSettings,
+  addresses: readonly string[],
+  nodeName: string,
+  { http, kube, host, clock }: ProviderWorld,
+): HetznerRobot {
+  const api = new RobotApi(http, endpoint, login);
+  const sources = {
+    ip: serverIp,
+    ipv6Net: serverIpv6Net,
+    providerId: (signal: AbortSignal) => readProviderId(kube, nodeName, signal),
+    localAddresses: () => host.interfaces().flatMap(({ addresses: here }) => here),
+  };
+  return new HetznerRobot(api, new RobotServerFinder(api, sources, clock), addresses, clock);
 }
 
 function hcloudApi({ endpoint, token }: HcloudSettings, { http, clock }: ProviderWorld): HcloudApi {

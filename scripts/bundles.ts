@@ -3,7 +3,8 @@
  *
  * Guarantees: a bundle is what its overlay renders to, but for the placeholders and for the names of ConfigMaps and Secrets, which
  * bear no hash. An overlay named after a provider is one bundle; one that says where the agents run is a bundle for each
- * provider, with what the provider's own overlay says that it takes. Each key of a Secret is a placeholder of its own. Options: `--image NAME:TAG` (a placeholder otherwise), `--out FOLDER` (bundles).
+ * provider, with what the provider's own overlay says that it takes. Each key of a Secret is a placeholder of its own.
+ * Options: `--image NAME:TAG` (a placeholder otherwise), `--out FOLDER` (bundles).
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -22,6 +22,18 @@ export interface HcloudAliasSettings extends HcloudSettings {
   readonly network: string | null;
 }
 
+export interface RobotSettings {
+  readonly user: Secret;
+  readonly password: Secret;
+  /** Both as HTTP Basic has them: `user:password`. */
+  readonly login: Secret;
+  readonly endpoint: string;
+  /** This server's main IPv4 address; null where it is to be found. */
+  readonly serverIp: string | null;
+  /** Its main IPv6 net; null where it is to be found. */
+  readonly serverIpv6Net: string | null;
+}
+
 export interface ExecSettings {
   readonly command: CommandLine;
   /** What it proves itself with; null where it needs nothing for that. */
@@ -33,6 +45,7 @@ export interface ExecSettings {
 interface SettingsOf {
   readonly 'hcloud-floating-ip': HcloudSettings;
   readonly 'hcloud-alias-ip': HcloudAliasSettings;
+  readonly 'hetzner-robot': RobotSettings;
   readonly exec: ExecSettings;
   readonly l2: object;
 }
@@ -43,6 +56,7 @@ export type ProviderSettings = { readonly [Name in ProviderName]: { readonly nam
 const READ: { readonly [Name in ProviderName]: (reader: SettingsReader, name: ProviderName) => SettingsOf[Name] | null } = {
   'hcloud-floating-ip': readHcloud,
   'hcloud-alias-ip': readHcloudAlias,
+  'hetzner-robot': readRobot,
   exec: readExec,
   l2: () => ({}),
 };
@@ -73,6 +87,20 @@ function readHcloudAlias(reader: SettingsReader, name: ProviderName): HcloudAlia
   const network = reader.get('HCLOUD_NETWORK');
   const settings = readHcloud(reader, name);
   return settings === null ? null : { ...settings, network };
+}
+
+function readRobot(reader: SettingsReader, name: ProviderName): RobotSettings | null {
+  const why = `${name} asks the webservice of Hetzner Robot`;
+  const [user, password] = [reader.secret('ROBOT_USER', why), reader.secret('ROBOT_PASSWORD', why)];
+  const endpoint = reader.get('ROBOT_ENDPOINT');
+  if (user === null || password === null || endpoint === null) return null;
+  // A secret of its own, because what is sent holds them only together, in base64.
+  const login = new Secret(() => {
+    user.reload();
+    password.reload();
+    return `${user.reveal()}:${password.reveal()}`;
+  });
+  return { user, password, login, endpoint, serverIp: reader.get('ROBOT_SERVER_IP'), serverIpv6Net: reader.get('ROBOT_SERVER_IPV6_NET') };
 }
 
 function readExec(reader: SettingsReader, name: ProviderName): ExecSettings | null {

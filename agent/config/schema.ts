@@ -16,9 +16,13 @@ import {
   host,
   hostAndPort,
   interfaceChoice,
+  ipv4,
+  ipv6Net,
   kubernetesName,
   labelSelector,
+  loginName,
   oneOf,
+  password,
   port,
   positiveInteger,
   text,
@@ -121,8 +125,9 @@ export const SCHEMA = {
     format: oneOf(...PROVIDER_NAMES),
     default: null,
     doc:
-      'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, `hcloud-alias-ip` for addresses in a private network of Hetzner Cloud, ' +
-      '`exec` for a command of your own, or `l2` for a segment that the nodes share, by ARP and NDP.',
+      'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, `hcloud-alias-ip` for addresses in a private network of Hetzner ' +
+      'Cloud, `hetzner-robot` for the failover IPs of dedicated servers, `exec` for a command of your own, or `l2` for a segment that the nodes share, ' +
+      'by ARP and NDP.',
   }),
   PROVIDER_TIMEOUT: setting({
     format: durationFrom('5s'),
@@ -163,6 +168,28 @@ export const SCHEMA = {
     default: null,
     defaultDoc: 'found by itself',
     doc: 'With `hcloud-alias-ip`: the private network that the addresses are in, by id or name, where the server is in several.',
+  }),
+  ROBOT_USER: setting({
+    format: loginName,
+    default: null,
+    isSecret: true,
+    doc: 'Required for `hetzner-robot`. The web-service user, which is made in the settings of Hetzner Robot; not the login to Robot itself.',
+  }),
+  ROBOT_PASSWORD: setting({ format: password, default: null, isSecret: true, doc: 'Required for `hetzner-robot`. Its password.' }),
+  ROBOT_ENDPOINT: setting({ format: baseUrl, default: 'https://robot-ws.your-server.de', doc: 'The webservice of Hetzner Robot.' }),
+  ROBOT_SERVER_IP: setting({
+    format: ipv4,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc:
+      "This server's main IPv4 address, where neither the Node's `spec.providerID` nor the addresses on its interfaces tell which of the account's " +
+      'servers it is. It is different on each node.',
+  }),
+  ROBOT_SERVER_IPV6_NET: setting({
+    format: ipv6Net,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc: "This server's main IPv6 net, such as `2001:db8:31::`, for an IPv6 failover net where `ROBOT_USER` may not list the servers.",
   }),
   EXEC_COMMAND: setting({
     format: commandLine,

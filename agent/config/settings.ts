@@ -82,6 +82,7 @@ const OUR_PREFIXES = [
   'PROVIDER_',
   'VERIFY_',
   'HCLOUD_',
+  'ROBOT_',
   'EXEC_',
   'WHEN_ALL_',
   'ON_API_',

@@ -53,7 +53,7 @@ function advanceAddress(turn: Turn, address: string): void {
 
 /** The office is back, and nobody has held one in between: what was held over goes on as if nothing had been. */
 function resume(turn: Turn, address: string, { managed }: AddressState & { is: 'held-over' }, office: Office): void {
-  const claim = claimHeldOver(turn.nowMs);
+  const claim = claimHeldOver(turn);
   turn.setAddress(address, { is: 'bound', managed, problem: null, claim, announcing: null });
   advanceClaim(turn, address, claim, office);
   if (managed) commandBind(turn, address, office);

@@ -9,7 +9,7 @@ import { firstClaimNotBeforeMs } from './state.ts';
 import type { Claim, Office } from './state.ts';
 import type { Turn } from './turn.ts';
 
-/** A confirmed claim is read back this long after it, and then once in every verify interval (rule 8). */
+/** A confirmed claim is read back this long after it, and then once in every verify interval (rule 8). These pauses follow the pace. */
 const EARLY_VERIFICATIONS_MS = [2_000, 5_000, 15_000];
 /** One read that shows another owner is not believed; this many in a row are. */
 const FOREIGN_READS_TO_BELIEVE = 3;
@@ -57,7 +57,7 @@ export function onClaimDone(turn: Turn, address: string, attempt: number, outcom
       `the provider routes it here, ${Math.round(turn.nowMs - claim.sinceMs)}ms after it was asked`,
       address,
     );
-    return setClaim(turn, address, confirmedClaim(turn.nowMs));
+    return setClaim(turn, address, confirmedClaim(turn));
   }
   if (outcome.is === 'withdrawn') {
     return setClaim(turn, address, { is: 'due', isFirst: claim.isFirst, failures: claim.failures, atMs: turn.nowMs });
@@ -72,36 +72,39 @@ export function onClaimDone(turn: Turn, address: string, attempt: number, outcom
 }
 
 /** A claim that was confirmed in a term after which nobody else had one: it is verified at once and need not be made again. */
-export function claimHeldOver(nowMs: number): Claim {
-  return { ...confirmedClaim(nowMs), readAtMs: nowMs };
+export function claimHeldOver(turn: Turn): Claim {
+  return { ...confirmedClaim(turn), readAtMs: turn.nowMs };
 }
 
-function confirmedClaim(nowMs: number): Claim & { is: 'confirmed' } {
+function confirmedClaim({ nowMs, draft }: Turn): Claim & { is: 'confirmed' } {
   const [firstMs = 0] = EARLY_VERIFICATIONS_MS;
-  return { is: 'confirmed', sinceMs: nowMs, verified: 0, isUnknown: false, foreignReads: 0, attempt: null, readAtMs: nowMs + firstMs };
+  const readAtMs = nowMs + firstMs * draft.settings.ownerReadPace;
+  return { is: 'confirmed', sinceMs: nowMs, verified: 0, isUnknown: false, foreignReads: 0, attempt: null, readAtMs };
 }
 
 /** Takes in what a verification of a confirmed claim showed. */
 export function onVerified(turn: Turn, address: string, claim: Claim & { is: 'confirmed' }, owner: Owner): void {
   const { nowMs } = turn;
+  const { ownerReadPace, verifyIntervalMs } = turn.draft.settings;
   if (claim.isUnknown && owner.is !== 'unknown') turn.incident('owner-known', 'the provider can be asked again', address);
   switch (owner.is) {
     case 'self': {
       const verified = claim.verified + 1;
       const earlyMs = EARLY_VERIFICATIONS_MS[verified];
-      const readAtMs = earlyMs === undefined ? nowMs + turn.draft.settings.verifyIntervalMs : Math.max(nowMs, claim.sinceMs + earlyMs);
+      const readAtMs = earlyMs === undefined ? nowMs + verifyIntervalMs : Math.max(nowMs, claim.sinceMs + earlyMs * ownerReadPace);
       return setClaim(turn, address, { ...claim, verified, isUnknown: false, foreignReads: 0, attempt: null, readAtMs });
     }
     case 'unknown': {
       turn.incident('owner-unknown', `cannot read where the provider routes it: ${owner.message}`, address);
-      const readAtMs = nowMs + Math.min(UNKNOWN_OWNER_PAUSE_MS, turn.draft.settings.verifyIntervalMs);
+      const readAtMs = nowMs + Math.min(UNKNOWN_OWNER_PAUSE_MS * ownerReadPace, verifyIntervalMs);
       return setClaim(turn, address, { ...claim, isUnknown: true, attempt: null, readAtMs });
     }
     case 'other':
     case 'nobody': {
       const foreignReads = claim.foreignReads + 1;
       if (foreignReads < FOREIGN_READS_TO_BELIEVE) {
-        return setClaim(turn, address, { ...claim, isUnknown: false, foreignReads, attempt: null, readAtMs: nowMs + REREAD_PAUSE_MS });
+        const readAtMs = nowMs + REREAD_PAUSE_MS * ownerReadPace;
+        return setClaim(turn, address, { ...claim, isUnknown: false, foreignReads, attempt: null, readAtMs });
       }
       const whom = owner.is === 'other' ? `to ${owner.name}` : 'nowhere';
       turn.incident('owner-drifted', `the provider routes it ${whom}, though this node holds the Lease: claiming it again`, address);

@@ -19,6 +19,7 @@ const OWN_VALUES = ['PROVIDER', 'ADDRESSES', 'EXEC_COMMAND'];
 const CREDENTIALS: { readonly [Name in ProviderName]: (held: Readonly<Record<string, string>>) => object } = {
   'hcloud-floating-ip': ({ token }) => ({ hcloud: { token } }),
   'hcloud-alias-ip': ({ token }) => ({ hcloud: { token } }),
+  'hetzner-robot': ({ user, password }) => ({ robot: { user, password } }),
   exec: ({ token, 'digitalocean.mjs': script, EXEC_COMMAND: command }) => ({ exec: { secret: token, script, command } }),
   l2: () => ({}),
 };

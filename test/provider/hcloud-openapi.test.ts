@@ -34,7 +34,7 @@ const never = new AbortController().signal;
  */
 function load(): unknown {
   return JSON.parse(readFileSync(DOCUMENT, 'utf8'), (key, value: unknown) => {
-    if (key === 'required' && Array.isArray(value)) return value.filter((each) => each !== 'datacenter');
+    if (key === 'required' && Array.isArray(value)) return (value as unknown[]).filter((each) => each !== 'datacenter');
     if (at(value, 'nullable') !== true || at(value, 'allOf') === undefined) return value;
     return { anyOf: [{ enum: [null] }, { allOf: at(value, 'allOf') }] };
   });
