@@ -29,6 +29,9 @@ export interface ProviderOverlay {
   readonly configMaps: readonly Generated[];
 }
 
+/** The Secrets that agents mount and no overlay makes: at netcup a login does. */
+export const SECRETS_FROM_ELSEWHERE: readonly Generated[] = [{ name: 'netcup-token', data: { token: 'replace-me' } }];
+
 interface Generator {
   readonly name: string;
   readonly files?: readonly string[];

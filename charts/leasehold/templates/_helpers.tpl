@@ -39,8 +39,8 @@ it is mounted in, and its keys with the file of each, the variable that names th
 {{- $found = dict "name" "hcloud-token" "folder" "/etc/leasehold/hcloud" "keys" (list $key) "values" "hcloud" -}}
 {{- else if eq $provider "netcup" -}}
 {{- $own = .Values.netcup -}}
-{{- $key := dict "key" $own.existingSecretKey "file" "refresh-token" "variable" "NETCUP_REFRESH_TOKEN_FILE" "value" $own.refreshToken "from" "netcup.refreshToken" -}}
-{{- $found = dict "name" "netcup-refresh-token" "folder" "/etc/leasehold/netcup" "keys" (list $key) "values" "netcup" -}}
+{{- $key := dict "key" $own.existingSecretKey "file" "token" "variable" "NETCUP_REFRESH_TOKEN_FILE" "value" $own.refreshToken "from" "netcup.refreshToken" -}}
+{{- $found = dict "name" "netcup-token" "folder" "/etc/leasehold/netcup" "keys" (list $key) "values" "netcup" -}}
 {{- else if eq $provider "hetzner-robot" -}}
 {{- $own = .Values.robot -}}
 {{- $user := dict "key" "user" "file" "user" "variable" "ROBOT_USER_FILE" "value" $own.user "from" "robot.user" -}}
@@ -72,7 +72,7 @@ it is mounted in, and its keys with the file of each, the variable that names th
 
 {{/* PROVIDER_TIMEOUT as it is by default, and 15 s. On a segment nothing lingers. */}}
 {{- define "leasehold.grace" -}}
-{{- $seconds := dict "hcloud-floating-ip" 45 "hcloud-alias-ip" 75 "netcup" 135 "hetzner-robot" 195 "exec" 75 "l2" 15 -}}
+{{- $seconds := dict "hcloud-floating-ip" 45 "hcloud-alias-ip" 75 "netcup" 45 "hetzner-robot" 195 "exec" 75 "l2" 15 -}}
 {{- .Values.terminationGracePeriodSeconds | default (get $seconds .Values.provider) -}}
 {{- end -}}
 
