@@ -41,6 +41,7 @@ import { Metrics } from './report/metrics.ts';
 import type { MetricFacts } from './report/metrics.ts';
 import { PreflightLog } from './report/preflight.ts';
 import type { ProcessUsage } from './report/process-metrics.ts';
+import { Notices } from './report/notices.ts';
 import { Reachability } from './report/reachability.ts';
 import type { Answers } from './report/server.ts';
 import { statusDocument } from './report/status.ts';
@@ -116,6 +117,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   const ending = new AbortController();
   const reachability = new Reachability(clock);
   const journal = new Journal(logger, clock);
+  const notices = new Notices(logger);
   const metrics = new Metrics(metricFacts(settings, world.version), clock);
   const network = observed(world.network, metrics, clock);
   const host = { ...world.host, run: observedRun(world.host.run, clock, (exchange) => metrics.requests.provider(exchange)) };
@@ -125,7 +127,18 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   );
   const recorder = createRecorder(settings, { ...world, network });
   const provider = metrics.addresses.observing(
-    reachability.noting(concealingProvider(createProvider(settings, { clock, host, http: network.provider, kube: network.kube }), conceal)),
+    reachability.noting(
+      concealingProvider(
+        createProvider(settings, {
+          clock,
+          host,
+          http: network.provider,
+          kube: network.kube,
+          tell: (finding) => notices.note(concealingFindings([finding], conceal)[0] ?? finding),
+        }),
+        conceal,
+      ),
+    ),
   );
   const store = new KubeLeaseStore(network.kube, settings.lease, world.identity, clock, (problem) =>
     reachability.noteApi(problem === null ? null : conceal(problem)),
@@ -212,7 +225,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
         application: concealingData(following?.follower.status ?? null, conceal),
         readinessProblems: readinessProblems(),
         transitions: journal.transitions,
-        preflight: preflight.latest,
+        preflight: notices.addedTo(preflight.latest),
         droppedLogLines: log.dropped(),
       }),
   });

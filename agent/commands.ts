@@ -130,7 +130,14 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
       apiServer: async () => (await credentials.access()).server,
       resolve: world.resolve,
       ask: network.ask,
-      provider: createProvider(settings, { clock, host, http: network.provider, kube: network.kube }),
+      provider: createProvider(settings, {
+        clock,
+        host,
+        http: network.provider,
+        kube: network.kube,
+        // What it has to say in passing is in the findings, too.
+        tell: () => undefined,
+      }),
       link: (mac) => lookAtLink(settings, mac, world),
     });
     const misspelt = unknownSettings(surroundings.env).map((name) =>

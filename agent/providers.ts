@@ -5,9 +5,10 @@
  */
 import type { Clock } from './clock.ts';
 import type { Settings } from './config/settings.ts';
-import type { HcloudSettings, RobotSettings } from './config/provider-settings.ts';
+import type { HcloudSettings, NetcupSettings, RobotSettings } from './config/provider-settings.ts';
+import type { Finding } from './finding.ts';
 import type { Host } from './host.ts';
-import { readProviderId } from './kube/node.ts';
+import { readAnnotations, readProviderId } from './kube/node.ts';
 import type { KubeHttp } from './kube/transport.ts';
 import type { Provider } from './ports.ts';
 import { HcloudAliasIp } from './provider/hcloud-alias-ip.ts';
@@ -21,6 +22,11 @@ import type { ProviderHttp } from './provider/http.ts';
 import { L2 } from './provider/l2.ts';
 import { RobotApi } from './provider/robot-api.ts';
 import { RobotServerFinder } from './provider/robot-server.ts';
+import { NetcupApi } from './provider/netcup-api.ts';
+import { NetcupOpenId } from './provider/netcup-openid.ts';
+import { OwnNetcupServer } from './provider/netcup-server.ts';
+import { NetcupTokens } from './provider/netcup-tokens.ts';
+import { Netcup } from './provider/netcup.ts';
 
 /** What a provider may use of the world. */
 export interface ProviderWorld {
@@ -28,6 +34,8 @@ export interface ProviderWorld {
   readonly host: Host;
   readonly http: ProviderHttp;
   readonly kube: KubeHttp;
+  /** Told what somebody has to know and no answer would tell, in the place of what was said before under the same name. */
+  readonly tell: (finding: Finding) => void;
 }
 
 export function createProvider({ provider, addresses, nodeName }: Settings, world: ProviderWorld): Provider {
@@ -39,6 +47,8 @@ export function createProvider({ provider, addresses, nodeName }: Settings, worl
       return new HcloudFloatingIp(hcloudApi(provider, world), hcloudServerId(provider, nodeName, world), texts, world.clock);
     case 'hcloud-alias-ip':
       return new HcloudAliasIp(hcloudApi(provider, world), hcloudServerId(provider, nodeName, world), provider.network, texts, world.clock);
+    case 'netcup':
+      return netcup(provider, nodeName, texts, world);
     case 'hetzner-robot':
       return hetznerRobot(provider, texts, nodeName, world);
     case 'exec': {
@@ -75,4 +85,20 @@ function hcloudServerId({ serverId, metadataEndpoint }: HcloudSettings, nodeName
     metadataEndpoint,
     providerId: (signal) => readProviderId(kube, nodeName, signal),
   });
+}
+
+function netcup(settings: NetcupSettings, nodeName: string, addresses: readonly string[], world: ProviderWorld): Netcup {
+  const { clock, host, http, kube } = world;
+  const { interfaces } = host;
+  const openId = new NetcupOpenId(http, settings.authEndpoint);
+  const tokens = new NetcupTokens(openId, { secret: settings.refreshToken, path: settings.refreshTokenPath }, world);
+  const api = new NetcupApi(http, settings.endpoint, tokens, clock);
+  const server = new OwnNetcupServer(api, {
+    id: settings.serverId,
+    name: settings.serverName,
+    annotations: (signal) => readAnnotations(kube, nodeName, signal),
+    interfaces,
+    failoverIps: addresses,
+  });
+  return new Netcup({ api, tokens, server, addresses, interfaces, clock });
 }

@@ -2,7 +2,8 @@
  * A credential that does not leak by being printed.
  *
  * Guarantees: turned into text, JSON or a log line, a Secret shows that it is one and nothing else; only `reveal` gives
- * the value, which is trimmed. One that lives in a file can be read again, because mounted Secrets are rotated.
+ * the value, which is trimmed. One that lives in a file can be read again, because mounted Secrets are rotated. What was obtained
+ * with one, such as an access token, can be remembered with it, so that it is kept secret like it.
  */
 
 const MASK = '[secret]';
@@ -15,6 +16,8 @@ const BASE64_PLACES = [0, 1, 2] as const;
 /** What stands before or after it changes so many characters of its base64 at the most. */
 const BASE64_EDGE = 2;
 const REMEMBERED_MAX = 256;
+/** Of what was obtained with a secret so much is remembered: what is older has ended by itself, as a rule. */
+const OBTAINED_MAX = 32;
 /** So much of the beginning gives a secret away, or all of a shorter one. */
 const BEGINNING_LENGTH = 12;
 
@@ -107,6 +110,7 @@ export class Secret {
   readonly #read: () => string;
   #value: string;
   readonly #everHeld = new Set<string>();
+  readonly #obtained: string[] = [];
 
   /** Reads the value once; `read` is called again by `reload` only. Throws what `read` throws. */
   constructor(read: () => string) {
@@ -115,9 +119,16 @@ export class Secret {
     this.#everHeld.add(this.#value);
   }
 
-  /** Every value that this secret has had: what was rotated away may still be good elsewhere. */
+  /** Every value that this secret has had, and the latest that were obtained with it: what was rotated away may still be good elsewhere. */
   get everHeld(): readonly string[] {
-    return [...this.#everHeld];
+    return [...this.#everHeld, ...this.#obtained];
+  }
+
+  /** Remembers a value that was obtained with this one and has to be kept secret, too. Of very many only the latest. */
+  remember(obtained: string): void {
+    if (this.#obtained.includes(obtained) || this.#everHeld.has(obtained)) return;
+    this.#obtained.push(obtained);
+    if (this.#obtained.length > OBTAINED_MAX) this.#obtained.shift();
   }
 
   reveal(): string {

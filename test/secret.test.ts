@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { blotOut } from '../agent/secret.ts';
+import { blotOut, Secret } from '../agent/secret.ts';
 
 const TOKEN = 'a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6';
 const PASSWORD = 'p@ss "wörd"/+&=\\x';
@@ -49,5 +49,20 @@ describe('blotting out', () => {
     assert.equal(blotOut('a short one stays', ['one', '']), 'a short one stays');
     assert.equal(blotOut('nothing to see', [TOKEN]), 'nothing to see');
     assert.equal(blotOut(`${TOKEN} ${TOKEN}`, [TOKEN]), '[secret] [secret]');
+  });
+});
+
+describe('a secret', () => {
+  test('has held every value that it was read as, and what was obtained with it, of very much only the latest', () => {
+    let value = TOKEN;
+    const secret = new Secret(() => value);
+    value = PASSWORD;
+    assert.equal(secret.reload(), true);
+    secret.remember('obtained-1');
+    secret.remember('obtained-1');
+    assert.deepEqual(secret.everHeld, [TOKEN, PASSWORD, 'obtained-1']);
+    for (let index = 2; index <= 40; index += 1) secret.remember(`obtained-${index}`);
+    assert.ok(secret.everHeld.includes('obtained-40') && !secret.everHeld.includes('obtained-1'));
+    assert.ok([TOKEN, PASSWORD].every((each) => secret.everHeld.includes(each)));
   });
 });

@@ -93,6 +93,11 @@ export const host: Format<string> = format('an IP address or a host name', (raw)
   isIP(raw) !== 0 || /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/i.test(raw) ? raw : null,
 );
 
+/** As netcup names servers; a name of one's own choice is none. */
+export const serverName: Format<string> = format('the name that the panel shows, such as v2202601000000000001', (raw) =>
+  /^[a-z0-9]([-a-z0-9.]{0,62}[a-z0-9])?$/i.test(raw) ? raw : null,
+);
+
 export const port: Format<number> = format('a port from 1 to 65535', (raw) => {
   const value = Number(raw);
   return /^\d{1,5}$/.test(raw) && value >= 1 && value <= 65_535 ? value : null;

@@ -42,9 +42,21 @@ export interface ExecSettings {
   readonly server: string | null;
 }
 
+export interface NetcupSettings {
+  readonly refreshToken: Secret;
+  /** The file that it lives in; null where it is in a variable. */
+  readonly refreshTokenPath: string | null;
+  readonly endpoint: string;
+  readonly authEndpoint: string;
+  /** This server's number and name; null where it is to be found. */
+  readonly serverId: number | null;
+  readonly serverName: string | null;
+}
+
 interface SettingsOf {
   readonly 'hcloud-floating-ip': HcloudSettings;
   readonly 'hcloud-alias-ip': HcloudAliasSettings;
+  readonly netcup: NetcupSettings;
   readonly 'hetzner-robot': RobotSettings;
   readonly exec: ExecSettings;
   readonly l2: object;
@@ -56,6 +68,7 @@ export type ProviderSettings = { readonly [Name in ProviderName]: { readonly nam
 const READ: { readonly [Name in ProviderName]: (reader: SettingsReader, name: ProviderName) => SettingsOf[Name] | null } = {
   'hcloud-floating-ip': readHcloud,
   'hcloud-alias-ip': readHcloudAlias,
+  netcup: readNetcup,
   'hetzner-robot': readRobot,
   exec: readExec,
   l2: () => ({}),
@@ -108,4 +121,22 @@ function readExec(reader: SettingsReader, name: ProviderName): ExecSettings | nu
   const secret = reader.secret('EXEC_SECRET', null);
   const server = reader.get('EXEC_SERVER');
   return command === null ? null : { command, secret, server };
+}
+
+function readNetcup(reader: SettingsReader): NetcupSettings | null {
+  const refreshToken = reader.secret(
+    'NETCUP_REFRESH_TOKEN',
+    'netcup asks the API of the Server Control Panel; "leasehold netcup-login" gets one',
+  );
+  const endpoint = reader.get('NETCUP_ENDPOINT');
+  const authEndpoint = reader.get('NETCUP_AUTH_ENDPOINT');
+  if (refreshToken === null || endpoint === null || authEndpoint === null) return null;
+  return {
+    refreshToken,
+    refreshTokenPath: reader.secretPath('NETCUP_REFRESH_TOKEN'),
+    endpoint,
+    authEndpoint,
+    serverId: reader.get('NETCUP_SERVER_ID'),
+    serverName: reader.get('NETCUP_SERVER_NAME'),
+  };
 }

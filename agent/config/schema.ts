@@ -25,6 +25,7 @@ import {
   password,
   port,
   positiveInteger,
+  serverName,
   text,
   token,
   uid,
@@ -126,8 +127,8 @@ export const SCHEMA = {
     default: null,
     doc:
       'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, `hcloud-alias-ip` for addresses in a private network of Hetzner ' +
-      'Cloud, `hetzner-robot` for the failover IPs of dedicated servers, `exec` for a command of your own, or `l2` for a segment that the nodes share, ' +
-      'by ARP and NDP.',
+      'Cloud, `netcup` for failover IPs of netcup, `hetzner-robot` for those of dedicated servers at Hetzner, `exec` for a command of your own, or `l2` ' +
+      'for a segment that the nodes share, by ARP and NDP.',
   }),
   PROVIDER_TIMEOUT: setting({
     format: durationFrom('5s'),
@@ -168,6 +169,36 @@ export const SCHEMA = {
     default: null,
     defaultDoc: 'found by itself',
     doc: 'With `hcloud-alias-ip`: the private network that the addresses are in, by id or name, where the server is in several.',
+  }),
+  NETCUP_REFRESH_TOKEN: setting({
+    format: token,
+    default: null,
+    isSecret: true,
+    doc: 'Required for `netcup`. A refresh token of the Server Control Panel, as `leasehold netcup-login` gets it. Where netcup replaces it, the new one is written to the file, if that can be written.',
+  }),
+  NETCUP_ENDPOINT: setting({
+    format: baseUrl,
+    default: 'https://www.servercontrolpanel.de/scp-core',
+    doc: "The API of netcup's Server Control Panel.",
+  }),
+  NETCUP_AUTH_ENDPOINT: setting({
+    format: baseUrl,
+    default: 'https://www.servercontrolpanel.de/realms/scp/protocol/openid-connect',
+    doc: 'Where it gives out tokens.',
+  }),
+  NETCUP_SERVER_ID: setting({
+    format: positiveInteger,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc: "This server's number at netcup.",
+  }),
+  NETCUP_SERVER_NAME: setting({
+    format: serverName,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc:
+      "This server's name at netcup, such as `v2202601000000000001`. Where neither is set, the Node's annotations `netcup.noshoes.xyz/server-name` and " +
+      "`netcup.noshoes.xyz/primary-mac` tell (with the component `node-reading` of the manifests), else the node's hardware address, else its main address.",
   }),
   ROBOT_USER: setting({
     format: loginName,

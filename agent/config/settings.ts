@@ -84,6 +84,7 @@ const OUR_PREFIXES = [
   'HCLOUD_',
   'ROBOT_',
   'EXEC_',
+  'NETCUP_',
   'WHEN_ALL_',
   'ON_API_',
   'CONTROL_',

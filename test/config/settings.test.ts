@@ -178,7 +178,7 @@ describe('settings', () => {
 
   test('a secret does not show, however the settings are printed', () => {
     const settings = load(WORKING);
-    for (const text of [JSON.stringify(settings), inspect(settings, { depth: 9 }), String(secretsIn(settings.provider))]) {
+    for (const text of [JSON.stringify(settings), inspect(settings, { depth: 9 }), secretsIn(settings.provider).join()]) {
       assert.doesNotMatch(text, /very-secret/);
     }
   });
@@ -241,6 +241,10 @@ describe('what is wrong with settings', () => {
     HCLOUD_ENDPOINT: ['api.hetzner.cloud', 'ftp://x', 'https://x/?a=b', 'https://x/#y'],
     HCLOUD_METADATA_ENDPOINT: ['169.254.169.254'],
     HCLOUD_SERVER_ID: ['edge-b', '-1', '1e3'],
+    NETCUP_ENDPOINT: ['www.servercontrolpanel.de', 'https://x/?a=b'],
+    NETCUP_AUTH_ENDPOINT: ['servercontrolpanel'],
+    NETCUP_SERVER_ID: ['v22', '0'],
+    NETCUP_SERVER_NAME: ['my server', '-v22', 'v22,v23'],
     ROBOT_ENDPOINT: ['robot-ws.your-server.de', 'ftp://robot-ws.your-server.de'],
     ROBOT_SERVER_IP: ['node-a', '2001:db8::1', '203.0.113.31/32'],
     ROBOT_SERVER_IPV6_NET: ['2001:db8:31::2', '203.0.113.31', '2001:db8:31::/48'],
@@ -277,7 +281,7 @@ describe('what is wrong with settings', () => {
   /** Any text will do for these. */
   const FREE_TEXT = ['KUBECONFIG', 'HCLOUD_NETWORK'];
   /** Refused without being shown. */
-  const SECRETS = ['HCLOUD_TOKEN', 'ROBOT_USER', 'ROBOT_PASSWORD', 'EXEC_SECRET'];
+  const SECRETS = ['HCLOUD_TOKEN', 'NETCUP_REFRESH_TOKEN', 'ROBOT_USER', 'ROBOT_PASSWORD', 'EXEC_SECRET'];
 
   test('covers every setting there is', () => {
     assert.deepEqual([...Object.keys(MALFORMED), ...FREE_TEXT, ...SECRETS].sort(), Object.keys(SCHEMA).sort());
@@ -307,6 +311,16 @@ describe('what is wrong with settings', () => {
     assert.deepEqual(problems({ ...WORKING, HCLOUD_TOKEN: undefined, PROVIDER: 'l2' }), []);
     assert.match(problems({ ...WORKING, PROVIDER: 'exec' })[0] ?? '', /^EXEC_COMMAND is not set: .* write the absolute path of a program/);
     assert.deepEqual(problems({ ...WORKING, PROVIDER: 'exec', EXEC_COMMAND: '/opt/move --region=fra1' }), [], 'a secret it need not have');
+  });
+
+  test('what netcup needs, and where its refresh token is kept', () => {
+    const netcup = { ...WORKING, PROVIDER: 'netcup', HCLOUD_TOKEN: undefined };
+    assert.match(problems(netcup).join(), /^NETCUP_REFRESH_TOKEN is not set: .*"leasehold netcup-login".*NETCUP_REFRESH_TOKEN_FILE$/);
+    const { provider } = load({ ...netcup, NETCUP_REFRESH_TOKEN_FILE: '/token', NETCUP_SERVER_NAME: 'v22' }, { '/token': 'a.b.c\n' });
+    assert.ok(provider.name === 'netcup');
+    assert.deepEqual([provider.refreshToken.reveal(), provider.refreshTokenPath, provider.serverName], ['a.b.c', '/token', 'v22']);
+    const other = load({ ...netcup, NETCUP_REFRESH_TOKEN: 'a.b.c' }).provider;
+    assert.ok(other.name === 'netcup' && other.refreshTokenPath === null);
   });
 
   test('timings that are not safe together, with the numbers to change', () => {

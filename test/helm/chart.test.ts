@@ -19,6 +19,8 @@ const OWN_VALUES = ['PROVIDER', 'ADDRESSES', 'EXEC_COMMAND'];
 const CREDENTIALS: { readonly [Name in ProviderName]: (held: Readonly<Record<string, string>>) => object } = {
   'hcloud-floating-ip': ({ token }) => ({ hcloud: { token } }),
   'hcloud-alias-ip': ({ token }) => ({ hcloud: { token } }),
+  // Its Secret is made by a login.
+  netcup: () => ({ netcup: { existingSecret: 'netcup-token' } }),
   'hetzner-robot': ({ user, password }) => ({ robot: { user, password } }),
   exec: ({ token, 'digitalocean.mjs': script, EXEC_COMMAND: command }) => ({ exec: { secret: token, script, command } }),
   l2: () => ({}),

@@ -65,7 +65,7 @@ export class RobotWorld {
       serviceAccountFolder: '/nowhere',
     });
     const host = { ...NO_HOST, interfaces: () => [{ name: 'eth0', mac: '86:00:00:aa:bb:01', addresses: this.localAddresses }] };
-    return createProvider(settings, { clock: this.clock, host, http: this.#http, kube: this.#kube });
+    return createProvider(settings, { clock: this.clock, host, http: this.#http, kube: this.#kube, tell: () => undefined });
   }
 
   /** Lets time pass until something has ended, and gives what it brought. */
