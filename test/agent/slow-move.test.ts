@@ -33,7 +33,14 @@ const UNSET = { HCLOUD_TOKEN: undefined, HCLOUD_ENDPOINT: undefined, HCLOUD_META
 /** Another node's agent, within this process, that would take over as soon as it may. */
 function startRival(world: AgentWorld, robot: ProviderStandIn): Agent {
   const settings = loadSettings({
-    env: { NODE_NAME: 'node-b', KUBECONFIG: join(world.folder, 'kubeconfig'), ADDRESSES: IP, ...TIMINGS, ...robot.env('node-b') },
+    env: {
+      NODE_NAME: 'node-b',
+      KUBECONFIG: join(world.folder, 'kubeconfig'),
+      ADDRESSES: IP,
+      PROVIDER_TIMEOUT: '10s',
+      ...TIMINGS,
+      ...robot.env('node-b'),
+    },
     hostname: 'node-b',
     readFile: () => '',
     serviceAccountFolder: '/none',
