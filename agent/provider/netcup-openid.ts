@@ -52,13 +52,17 @@ export interface DeviceLogin {
 }
 
 export type DeviceAnswer =
-  { readonly is: 'granted'; readonly tokens: GrantedTokens } | { readonly is: 'pending' | 'slow-down' | 'expired' | 'denied' };
+  | { readonly is: 'granted'; readonly tokens: GrantedTokens }
+  | { readonly is: 'pending' }
+  | { readonly is: 'slow-down' }
+  | { readonly is: 'expired' }
+  | { readonly is: 'denied' };
 
-const DEVICE_ANSWERS: Readonly<Record<string, Exclude<DeviceAnswer['is'], 'granted'>>> = {
-  authorization_pending: 'pending',
-  slow_down: 'slow-down',
-  expired_token: 'expired',
-  access_denied: 'denied',
+const DEVICE_ANSWERS: Readonly<Record<string, Exclude<DeviceAnswer, { is: 'granted' }>>> = {
+  authorization_pending: { is: 'pending' },
+  slow_down: { is: 'slow-down' },
+  expired_token: { is: 'expired' },
+  access_denied: { is: 'denied' },
 };
 
 export class NetcupOpenId {
@@ -75,13 +79,14 @@ export class NetcupOpenId {
   async refresh(refreshToken: string, signal: AbortSignal): Promise<GrantedTokens> {
     const form = { client_id: CLIENT, grant_type: 'refresh_token', refresh_token: refreshToken };
     const answer = await this.#post('/token', TOKEN_OPERATION, form, signal);
-    if (answer.status !== 200) throw toError(TOKEN_OPERATION, answer);
+    if (answer.status !== 200)
+      throw toError(TOKEN_OPERATION, answer, `the refresh token in NETCUP_REFRESH_TOKEN is not accepted: ${LOGIN_ADVICE}`);
     return readTokens(answer, refreshToken);
   }
 
   async beginDeviceLogin(signal: AbortSignal): Promise<DeviceLogin> {
     const answer = await this.#post('/auth/device', DEVICE_OPERATION, { client_id: CLIENT, scope: SCOPE }, signal);
-    if (answer.status !== 200) throw toError(DEVICE_OPERATION, answer);
+    if (answer.status !== 200) throw toError(DEVICE_OPERATION, answer, null);
     const json = parseJson(answer.body);
     const [deviceCode, userCode, url] = [stringAt(json, 'device_code'), messageAt(json, 'user_code'), messageAt(json, 'verification_uri')];
     const lifetimeS = integerAt(json, 'expires_in');
@@ -103,8 +108,8 @@ export class NetcupOpenId {
     const answer = await this.#post('/token', TOKEN_OPERATION, form, signal);
     if (answer.status === 200) return { is: 'granted', tokens: readTokens(answer, null) };
     const known = DEVICE_ANSWERS[messageAt(parseJson(answer.body), 'error') ?? ''];
-    if (known === undefined) throw toError(TOKEN_OPERATION, answer);
-    return { is: known };
+    if (known === undefined) throw toError(TOKEN_OPERATION, answer, null);
+    return known;
   }
 
   async #post(path: string, operation: string, form: Readonly<Record<string, string>>, signal: AbortSignal): Promise<ProviderAnswer> {
@@ -149,15 +154,12 @@ function userIdOf(accessToken: string): number | null {
   return Number.isSafeInteger(id) && id > 0 ? id : null;
 }
 
-function toError(what: string, { status, body }: ProviderAnswer): ProviderError {
+/** `advice`: what to do where a credential is not accepted. */
+function toError(what: string, { status, body }: ProviderAnswer, advice: string | null): ProviderError {
   const json = parseJson(body);
   const named = messageAt(json, 'error');
   const isRefused = named !== undefined && REFUSALS.includes(named);
   const code: ProviderErrorCode = isRefused ? 'unauthorized' : codeOfStatus(status, false);
-  const parts = [
-    `${what}: ${status} ${named ?? ''}`.trim(),
-    messageAt(json, 'error_description'),
-    code === 'unauthorized' ? `the refresh token in NETCUP_REFRESH_TOKEN is not accepted any more: ${LOGIN_ADVICE}` : undefined,
-  ];
-  return new ProviderError(code, parts.filter((part) => part !== undefined).join('; '), { providerCode: named ?? null });
+  const parts = [`${what}: ${status} ${named ?? ''}`.trim(), messageAt(json, 'error_description'), code === 'unauthorized' ? advice : null];
+  return new ProviderError(code, parts.filter((part) => part != null).join('; '), { providerCode: named ?? null });
 }

@@ -132,7 +132,6 @@ export class NetcupTokens {
     try {
       if (path === null) throw Object.assign(new Error(), { code: 'NETCUP_REFRESH_TOKEN is a variable and no file' });
       this.#world.host.writeFile(path, `${refresh}\n`);
-      secret.reload();
       this.#unwritten = null;
       this.#world.tell(ok(FINDING, `${replaced}; the new one was written to ${path}`));
     } catch (error) {

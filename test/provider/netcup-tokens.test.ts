@@ -162,8 +162,9 @@ describe('a refresh token', () => {
     test(`that was replaced, and is ${what}, is told of with what to do, and the new one used from memory`, async () => {
       isWritable = false;
       model.identity.atUse = 'replaced and revoked';
-      const { tokens, told } = open(path);
+      const { tokens, told, secret } = open(path);
       await tokens.access(never);
+      assert.ok(secret.everHeld.includes(model.identity.given[0] ?? 'none'), 'it is kept secret all the same');
       assert.equal(told[0]?.level, 'warn');
       assert.match(told[0].message, reason);
       assert.match(told[0].message, /the old one may stop working/);

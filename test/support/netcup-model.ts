@@ -192,13 +192,35 @@ export class NetcupModel {
       const name = query.get('name');
       const ip = query.get('ip');
       // A part of the name, or of the address, is enough.
-      const found = servers.filter((each) => each.name.includes(name ?? '') && (ip === null || each.ip.includes(ip) || isIn(each, ip)));
+      const isRouted = ({ id: each }: ServerSpec): boolean =>
+        this.#failoverIps.some((routed) => routed.ip === ip && routed.server === each);
+      const found = servers.filter(
+        (each) => each.name.includes(name ?? '') && (ip === null || each.ip.includes(ip) || isIn(each, ip) || isRouted(each)),
+      );
       return this.#paged(found.map(serverListed), query);
     }
     const server = servers.find((each) => String(each.id) === id);
     if (server === undefined) return missing(`Server with id ${id}`);
     if (what === 'interfaces') return { status: 200, body: [this.#interfaceJson(server)] };
-    return { status: 200, body: serverJson(server) };
+    return { status: 200, body: this.#serverJson(server) };
+  }
+
+  /** Failover IPs that are routed there are among its addresses. */
+  #serverJson(server: ServerSpec): object {
+    const { id, ip, network, site } = server;
+    const routed = this.#failoverIps.filter((each) => each.server === id && !each.ip.includes(':'));
+    return {
+      ...serverListed(server),
+      ipv4Addresses: [ip, ...routed.map((each) => each.ip)].map((each, index) => ({
+        id: id * 10 + index,
+        ip: each,
+        netmask: '255.255.252.0',
+        gateway: null,
+        broadcast: null,
+      })),
+      ipv6Addresses: network === undefined ? [] : [{ id: id * 10, networkPrefix: network, networkPrefixLength: 64, gateway: 'fe80::1' }],
+      site: siteJson(site ?? NUREMBERG),
+    };
   }
 
   #interfaceJson({ id, mac, ip, network }: ServerSpec): object {
@@ -383,16 +405,6 @@ export class NetcupModel {
 
 function serverListed({ id, name }: ServerSpec): object {
   return { id, name, hostname: `host-${id}`, nickname: null, disabled: false, template: { id: 21, name: 'VPS 1000 G11' } };
-}
-
-function serverJson(server: ServerSpec): object {
-  const { id, ip, network, site } = server;
-  return {
-    ...serverListed(server),
-    ipv4Addresses: [{ id: id + 1, ip, netmask: '255.255.252.0', gateway: null, broadcast: null }],
-    ipv6Addresses: network === undefined ? [] : [{ id: id + 2, networkPrefix: network, networkPrefixLength: 64, gateway: 'fe80::1' }],
-    site: siteJson(site ?? NUREMBERG),
-  };
 }
 
 /** The document wants a name and describes none. */
