@@ -274,7 +274,18 @@ describe('two at once', () => {
     const outcomes = await Promise.all([claim(both), claim(both, { address: SECOND_IP })]);
     assert.deepEqual(outcomes, [{ is: 'confirmed' }, { is: 'confirmed' }]);
     assert.deepEqual([aliasesOf(ME), aliasesOf(OTHER)], [[FOREIGN_HERE, IP, SECOND_IP].sort(), [FOREIGN_THERE]]);
-    assert.equal(hcloud.accepted.length, 4, 'no write was in vain');
+    assert.equal(hcloud.ports.writes().length, 4, 'no write was in vain');
+  });
+
+  test('two addresses that nobody has are given to a server one after the other', async () => {
+    await restart({ servers: [server(ME, 12, [FOREIGN_HERE])], actionMs: 100 });
+    // So that both would have read the list before either has changed it.
+    hcloud.ports.http.faultFor = (exchange) => (isWrite(exchange) ? { is: 'delay', ms: 100, when: 'before' } : null);
+    const both = provider({ addresses: [IP, SECOND_IP] });
+    const outcomes = await Promise.all([claim(both), claim(both, { address: SECOND_IP })]);
+    assert.deepEqual(outcomes, [{ is: 'confirmed' }, { is: 'confirmed' }]);
+    assert.deepEqual(aliasesOf(ME), [FOREIGN_HERE, IP, SECOND_IP].sort());
+    assert.equal(hcloud.ports.writes().length, 2, 'neither was turned away');
   });
 
   test('two servers that both believe to hold it end with it on one of them, and keep the others’ addresses', async () => {
