@@ -89,6 +89,7 @@ export const SCENES: readonly Scene[] = [
     after: async (_, { settled }) => await settled(),
   },
   pageOf('hcloud-alias-ip', { address: '10.20.0.50', credentials: { 'YOUR-API-TOKEN': 'HCLOUD_TOKEN' } }),
+  pageOf('netcup'),
   pageOf('hetzner-robot', { credentials: { '#ws+a1b2c3': 'ROBOT_USER', 'YOUR-PASSWORD': 'ROBOT_PASSWORD' } }),
   pageOf('exec', {
     credentials: { 'YOUR-API-TOKEN': 'EXEC_SECRET' },

@@ -38,6 +38,8 @@ export class NetcupIdentity {
   /** How often the person's login may be asked about. */
   deviceIntervalMs = 5_000;
   deviceMs = DEVICE_MS;
+  /** What the person has done by the time the login is first asked about. */
+  person: DeviceCode['state'] = 'pending';
   /** Refresh tokens that were given out, the newest last. */
   readonly given: string[] = [];
   readonly #accessTokens = new Map<string, number>();
@@ -98,7 +100,7 @@ export class NetcupIdentity {
       endsAtMs: nowMs + this.deviceMs,
       askedAtMs: Number.NEGATIVE_INFINITY,
       intervalMs: this.deviceIntervalMs,
-      state: 'pending',
+      state: this.person,
     });
     const url = 'https://www.servercontrolpanel.de/realms/scp/device';
     return {

@@ -48,6 +48,8 @@ export async function openNetcup(options: StandInOptions): Promise<ProviderStand
     },
     options.host,
   );
+  // Whoever is sent to the page of the login there allows it at once.
+  netcup.identity.person = 'approved';
   const troubles = new Troubles(netcup.http, FAULTS, isWrite);
   const addressOf = (node: string): string | undefined => options.nodes.find(({ name }) => name === node)?.ip;
   return {
@@ -78,6 +80,17 @@ export async function openNetcup(options: StandInOptions): Promise<ProviderStand
     writes: (node) => netcup.writes().filter(({ from }) => node === undefined || from === addressOf(node)).length,
     get acceptedCount() {
       return netcup.accepted.length;
+    },
+    quirks: {
+      'replaces refresh tokens': (isOn) => {
+        netcup.identity.atUse = isOn ? 'replaced' : 'same';
+        netcup.identity.endAccess();
+      },
+      'takes back refresh tokens that it replaces': (isOn) => {
+        netcup.identity.atUse = isOn ? 'replaced and revoked' : 'same';
+        netcup.identity.refreshTokens.add(REFRESH_TOKEN);
+        netcup.identity.endAccess();
+      },
     },
     close: () => netcup.close(),
   };
