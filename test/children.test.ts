@@ -97,7 +97,7 @@ describe('a command', () => {
   test('has nothing to read, no descriptor of this process, and a session of its own', async () => {
     const opened = [openSync(import.meta.filename, 'r'), openNetlinkSocket('route')];
     try {
-      const { output = '' } = await sh('cat; ls -l /proc/self/fd; cut -d" " -f6 /proc/self/stat; echo $$');
+      const { output } = await sh('cat; ls -l /proc/self/fd; cut -d" " -f6 /proc/self/stat; echo $$');
       assert.match(output ?? '', / 0 -> \/dev\/null/);
       for (const fd of opened) assert.ok(!output?.includes(readlinkSync(`/proc/self/fd/${fd}`)), output ?? '');
       const [own, session] = (output ?? '').trim().split('\n').reverse();
