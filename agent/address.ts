@@ -35,6 +35,12 @@ export function contains(network: Iterable<number>, prefixLength: number, addres
   return ipaddr.fromByteArray(host).match(ipaddr.fromByteArray(net), prefixLength);
 }
 
+/** Whether an address or a network as providers write it (`198.51.100.77`, `2001:db8:7:9::/64`) covers an address. */
+export function covers(network: string, address: string): boolean {
+  const [range, wanted] = [parseAddress(network), parseAddress(address)];
+  return range !== null && wanted !== null && contains(range.bytes, range.prefixLength, wanted.bytes);
+}
+
 /** Writes bytes as canonical text. */
 export function addressText(bytes: Iterable<number>): string {
   return canonical(ipaddr.fromByteArray([...bytes]));

@@ -23,17 +23,20 @@ import { keepChecking } from './finding.ts';
 import type { Check } from './finding.ts';
 import type { LinkView } from './contender/input.ts';
 import type { KubeHttp } from './kube/transport.ts';
+import type { Finding } from './finding.ts';
 import type { Host } from './host.ts';
+import { OtherTerms } from './other-terms.ts';
 import type { Link, Provider } from './ports.ts';
 import type { Ask, ProbeQuestion, ProbeSpec } from './probe/probe.ts';
 import { Prober } from './probe/prober.ts';
 import type { Verdict } from './probe/prober.ts';
 import type { ResidenceReport } from './residence.ts';
+import type { BudgetStatus } from './provider/budget.ts';
 import type { ProviderHttp } from './provider/http.ts';
 import { observedProviderHttp, observedRun } from './provider/observed-http.ts';
 import { keepPrepared } from './provider/preparation.ts';
 import { kindOf, profileOf } from './provider/profiles.ts';
-import { createProvider } from './providers.ts';
+import { createBudgetedProvider } from './providers.ts';
 import { EventChoice, leaseUidOf } from './report/events.ts';
 import { Journal } from './report/journal.ts';
 import type { Log } from './report/log.ts';
@@ -41,6 +44,7 @@ import { Metrics } from './report/metrics.ts';
 import type { MetricFacts } from './report/metrics.ts';
 import { PreflightLog } from './report/preflight.ts';
 import type { ProcessUsage } from './report/process-metrics.ts';
+import { Notices } from './report/notices.ts';
 import { Reachability } from './report/reachability.ts';
 import type { Answers } from './report/server.ts';
 import { statusDocument } from './report/status.ts';
@@ -106,6 +110,8 @@ export interface Agent {
 
 /** A contender takes in at least one input a second: a loop that has stood still for so long is stuck. */
 const LOOP_SILENCE_MAX_MS = 10_000;
+/** More at once are no terms that were served. */
+const TERMS_COUNTED_MAX = 20;
 /** What is still to be told when all else has ended holds up the end for so long at the most. */
 const LAST_EVENTS_MS = 1_000;
 
@@ -116,6 +122,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
   const ending = new AbortController();
   const reachability = new Reachability(clock);
   const journal = new Journal(logger, clock);
+  const notices = new Notices(logger);
   const metrics = new Metrics(metricFacts(settings, world.version), clock);
   const network = observed(world.network, metrics, clock);
   const host = { ...world.host, run: observedRun(world.host.run, clock, (exchange) => metrics.requests.provider(exchange)) };
@@ -124,9 +131,18 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     settings.addresses.map(({ text }) => text),
   );
   const recorder = createRecorder(settings, { ...world, network });
-  const provider = metrics.addresses.observing(
-    reachability.noting(concealingProvider(createProvider(settings, { clock, host, http: network.provider, kube: network.kube }), conceal)),
-  );
+  const asked = {
+    clock,
+    host,
+    http: network.provider,
+    kube: network.kube,
+    tell: (finding: Finding) => notices.note(concealingFindings([finding], conceal)[0] ?? finding),
+  };
+  const budgeted = createBudgetedProvider(settings, asked, (message) => logger.warn({ event: 'held-back' }, message));
+  const { budget } = budgeted;
+  const provider = metrics.addresses.observing(reachability.noting(concealingProvider(budgeted.provider, conceal)));
+  const budgetStatus = (): BudgetStatus | null => (provider.kind === 'routed' ? budget.status : null);
+  const otherTerms = new OtherTerms();
   const store = new KubeLeaseStore(network.kube, settings.lease, world.identity, clock, (problem) =>
     reachability.noteApi(problem === null ? null : conceal(problem)),
   );
@@ -148,10 +164,19 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
     report: (report, contender) => {
       journal.report(report);
       metrics.report(report, contender);
+      // Whoever has taken an address away has moved it, as a rule with the same account.
+      if (report.kind === 'incident' && report.event === 'owner-drifted' && report.address !== null)
+        budget.noteMoveOfOthers(report.address);
       for (const happening of choice.of(report)) recorder.record(happening, leaseUidOf(report, contender));
     },
     onDefect: world.onDefect,
-    onStepped: () => server.changed(),
+    onStepped: () => {
+      const terms = otherTerms.begun(loop.contender);
+      // Each holder claims every address, and others that were missed have done so before it.
+      for (let term = 0; term < Math.min(terms, TERMS_COUNTED_MAX); term += 1)
+        for (const { text } of settings.addresses) budget.noteMoveOfOthers(text);
+      server.changed();
+    },
   });
   const following = followApplication(
     settings,
@@ -191,6 +216,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
         owners: reachability.owners,
         probes: prober.status,
         watchStands: reachability.watch.stands,
+        budget: budgetStatus(),
         isProviderReady: reachability.providerProblem === null,
         isReady: readinessProblems().length === 0,
         droppedLogLines: log.dropped(),
@@ -202,7 +228,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
       statusDocument({
         version: world.version,
         lease: { namespace: settings.lease.namespace, name: settings.lease.name },
-        provider: { name: settings.provider.name, problem: reachability.providerProblem },
+        provider: { name: settings.provider.name, problem: reachability.providerProblem, budget: budgetStatus() },
         watch: reachability.watch,
         contender: loop.contender,
         nowMs: clock.nowMs(),
@@ -212,7 +238,7 @@ export function startAgent(settings: Settings, world: AgentWorld): Agent {
         application: concealingData(following?.follower.status ?? null, conceal),
         readinessProblems: readinessProblems(),
         transitions: journal.transitions,
-        preflight: preflight.latest,
+        preflight: notices.addedTo(preflight.latest),
         droppedLogLines: log.dropped(),
       }),
   });
@@ -326,6 +352,7 @@ function contenderSettings(settings: Settings, identity: string, isFenced: boole
     worstMoveMs: kind === 'routed' ? settings.providerTimeoutMs : 0,
     claimTimeoutMs: settings.providerTimeoutMs,
     verifyIntervalMs: settings.verifyIntervalMs,
+    ownerReadPace: profileOf(settings.provider.name).ownerReadPace ?? 1,
     whenAllUnhealthy: settings.whenAllUnhealthy,
     onApiLoss: settings.onApiLoss,
   };

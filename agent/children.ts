@@ -10,6 +10,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { asError, DeadlineExceeded, sleep } from './clock.ts';
 import type { Clock } from './clock.ts';
@@ -119,8 +120,10 @@ export class Children {
     const { clock, reap } = this.#world;
     if (!this.#signal(group, 'SIGKILL')) return;
     for (const untilMs = clock.nowMs() + GONE_WITHIN_MS; clock.nowMs() < untilMs;) {
+      const isOver = !livesAnyOf(group);
+      // After the look, so that whoever was seen dead has been taken note of.
       reap(group);
-      if (!this.#signal(group, 0)) return;
+      if (isOver) return;
       await sleep(clock, GONE_POLL_MS, new AbortController().signal);
     }
   }
@@ -144,6 +147,20 @@ export class Children {
       return false;
     }
   }
+}
+
+/** Whether a process of a group lives: the dead ones count for kill(2) until their parents have taken note, which may be never. */
+function livesAnyOf(group: number): boolean {
+  return readdirSync('/proc').some((entry) => {
+    if (!/^\d+$/.test(entry)) return false;
+    try {
+      // proc_pid_stat(5): the name may hold anything, a parenthesis too.
+      const [, state, itsGroup] = /^.*\) (\S) \d+ (\d+) /s.exec(readFileSync(`/proc/${entry}/stat`, 'utf8')) ?? [];
+      return Number(itsGroup) === group && state !== 'Z' && state !== 'X';
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** What has come out of a stream, up to a bound. */

@@ -77,6 +77,19 @@ export function rejectOnAbort(signal: AbortSignal): Promise<never> {
   });
 }
 
+/** Waits for what others may be waiting for, too: throws the signal's reason once it is aborted, and calls nothing off. */
+export async function unlessAborted<Result>(shared: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  if (signal.aborted) throw asError(signal.reason);
+  let onAbort = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => (onAbort = () => reject(asError(signal.reason))));
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([shared, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
 /** Turns whatever was thrown into an Error. */
 export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));

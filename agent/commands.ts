@@ -17,12 +17,13 @@ import type { ClusterStatus } from './command-line/cluster-status.ts';
 import { bashCompletion, zshCompletion } from './command-line/completion.ts';
 import { EXIT } from './command-line/exit-codes.ts';
 import { findingsText } from './command-line/findings.ts';
+import { runNetcupLogin } from './command-line/netcup-login.ts';
 import type { Wanted } from './command-line/parse.ts';
 import { statusLine, statusText } from './command-line/status-text.ts';
 import { runStepDown } from './command-line/step-down.ts';
 import { painter } from './command-line/text.ts';
 import { watch } from './command-line/watch.ts';
-import { findControlSocket, findCredentials, findLease, findLocalPort } from './command-line/where.ts';
+import { findControlSocket, findCredentials, findLease, findLocalPort, findNetcupLogin } from './command-line/where.ts';
 import type { Surroundings } from './command-line/where.ts';
 import { checkUnfenced, SettingsError, unknownSettings } from './config/settings.ts';
 import type { Settings } from './config/settings.ts';
@@ -38,7 +39,10 @@ import { unusableLinkFinding } from './link/checks.ts';
 import { LinkUnusable } from './link/kernel-link.ts';
 import type { Outbound } from './outbound.ts';
 import type { Link } from './ports.ts';
-import { createProvider } from './providers.ts';
+import { createProviderHttp } from './provider/http.ts';
+import { logInAtNetcup } from './provider/netcup-login.ts';
+import { NetcupOpenId } from './provider/netcup-openid.ts';
+import { createBudgetedProvider } from './providers.ts';
 import { blotOut } from './secret.ts';
 
 export interface Terminal {
@@ -102,6 +106,8 @@ export async function runCommand(wanted: Exclude<Wanted, { is: 'run' }>, world: 
       return EXIT.done;
     case 'step-down':
       return await runStepDown(wanted, { ...terminal, socket: findControlSocket(wanted.socket, world.surroundings), clock: world.clock });
+    case 'netcup-login':
+      return await logInAndWrite(wanted, world);
     case 'status':
       return await runStatus(wanted, world);
     case 'check':
@@ -130,7 +136,12 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
       apiServer: async () => (await credentials.access()).server,
       resolve: world.resolve,
       ask: network.ask,
-      provider: createProvider(settings, { clock, host, http: network.provider, kube: network.kube }),
+      // What it has to say in passing is in the findings, too.
+      provider: createBudgetedProvider(
+        settings,
+        { clock, host, http: network.provider, kube: network.kube, tell: () => undefined },
+        () => undefined,
+      ).provider,
       link: (mac) => lookAtLink(settings, mac, world),
     });
     const misspelt = unknownSettings(surroundings.env).map((name) =>
@@ -144,6 +155,17 @@ async function runCheck({ output }: Wanted & { is: 'check' }, world: CommandWorl
   } finally {
     network.close();
   }
+}
+
+async function logInAndWrite(wanted: Wanted & { is: 'netcup-login' }, world: CommandWorld): Promise<number> {
+  const { terminal, surroundings, clock, outbound, signal } = world;
+  const endpoint = findNetcupLogin(surroundings);
+  if (endpoint === null) {
+    terminal.complain('leasehold netcup-login: NETCUP_AUTH_ENDPOINT is no URL: write https://…, or leave it unset\n');
+    return EXIT.settings;
+  }
+  const openId = new NetcupOpenId(createProviderHttp(clock, outbound), endpoint);
+  return await runNetcupLogin(wanted, { ...terminal, logIn: (onBegun) => logInAtNetcup(openId, { clock, signal, onBegun }) });
 }
 
 /** Opens the interface for one look, and touches nothing there. */

@@ -6,6 +6,11 @@ export interface Host {
   /** The network interfaces of this machine, as they are now. */
   readonly interfaces: () => readonly HostInterface[];
   readonly run: RunCommand;
+  /**
+   * Replaces what a file holds, whole or not at all, and keeps who may read it. Throws where that cannot be done, as in a mounted
+   * Secret.
+   */
+  readonly writeFile: (path: string, text: string) => void;
 }
 
 export interface HostInterface {

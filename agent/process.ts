@@ -42,6 +42,7 @@ import { askFor } from './probe/prober.ts';
 import { createProviderHttp } from './provider/http.ts';
 import { kindOf } from './provider/profiles.ts';
 import { createLog } from './report/log.ts';
+import { replaceFile } from './replace-file.ts';
 import { blotOut } from './secret.ts';
 import { establishResidence, residenceNames } from './residence.ts';
 import type { Log } from './report/log.ts';
@@ -233,6 +234,7 @@ const host: Host = {
       mac: addresses[0]?.mac.toLowerCase() ?? '',
       addresses: addresses.map(({ address }) => address),
     })),
+  writeFile: (path, text) => replaceFile(path, text, randomBytes(4).toString('hex')),
 };
 const resolve = async (hostname: string): Promise<readonly string[]> =>
   (await lookup(hostname, { all: true })).map(({ address }) => address);

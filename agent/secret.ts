@@ -2,7 +2,8 @@
  * A credential that does not leak by being printed.
  *
  * Guarantees: turned into text, JSON or a log line, a Secret shows that it is one and nothing else; only `reveal` gives
- * the value, which is trimmed. One that lives in a file can be read again, because mounted Secrets are rotated.
+ * the value, which is trimmed. One that lives in a file can be read again, because mounted Secrets are rotated. What was obtained
+ * with one, such as an access token, can be remembered with it, so that it is kept secret like it.
  */
 
 const MASK = '[secret]';
@@ -15,13 +16,16 @@ const BASE64_PLACES = [0, 1, 2] as const;
 /** What stands before or after it changes so many characters of its base64 at the most. */
 const BASE64_EDGE = 2;
 const REMEMBERED_MAX = 256;
+/** Of what was obtained with a secret so much is remembered: what is older has ended by itself, as a rule. */
+const OBTAINED_MAX = 32;
 /** So much of the beginning gives a secret away, or all of a shorter one. */
 const BEGINNING_LENGTH = 12;
 
-/** The forms of each secret, made once: every line of the log asks for them. */
-const formsOf = new Map<string, Forms>();
+/** The forms of each secret, made once. */
+const formsOf = new Map<string, readonly string[]>();
 
 interface Forms {
+  /** The longest come first, so that no part of one stays behind. */
   readonly whole: readonly string[];
   readonly byBeginning: ReadonlyMap<string, readonly string[]>;
 }
@@ -31,13 +35,28 @@ interface Forms {
  * each line of one that has several.
  */
 export function blotOut(text: string, secrets: readonly string[]): string {
+  const { whole, byBeginning } = formsOfAll(secrets);
   let clean = text;
-  for (const secret of secrets) {
-    const { whole, byBeginning } = rememberedForms(secret);
-    for (const form of whole) clean = clean.replaceAll(form, MASK);
-    for (const [beginning, forms] of byBeginning) clean = withoutBeginning(clean, beginning, forms);
-  }
+  for (const form of whole) clean = clean.replaceAll(form, MASK);
+  // Only then: what one begins with may be the beginning of another, whose rest would not be recognised any more.
+  for (const [beginning, forms] of byBeginning) clean = withoutBeginning(clean, beginning, forms);
   return clean;
+}
+
+/** What was asked for last, as one line of the log after the other asks for the same. */
+let latest: { readonly secrets: readonly string[]; readonly forms: Forms } = { secrets: [], forms: { whole: [], byBeginning: new Map() } };
+
+/**
+ * The forms of all secrets together. Tokens of one kind begin alike, and what begins like one of them may go on like another; and one
+ * may be a part of another.
+ */
+function formsOfAll(secrets: readonly string[]): Forms {
+  const isSame = secrets.length === latest.secrets.length && secrets.every((secret, index) => secret === latest.secrets[index]);
+  if (!isSame) {
+    const whole = [...new Set(secrets.flatMap(rememberedForms))].sort((a, b) => b.length - a.length);
+    latest = { secrets: [...secrets], forms: { whole, byBeginning: Map.groupBy(whole, (form) => form.slice(0, BEGINNING_LENGTH)) } };
+  }
+  return latest.forms;
 }
 
 /** Whoever cuts a sentence short may cut a secret in two: what begins like one is blotted out as far as it goes on like it. */
@@ -58,17 +77,15 @@ function commonLength(text: string, at: number, form: string): number {
   return length;
 }
 
-function rememberedForms(secret: string): Forms {
+function rememberedForms(secret: string): readonly string[] {
   const known = formsOf.get(secret);
   if (known !== undefined) return known;
   if (formsOf.size >= REMEMBERED_MAX) formsOf.clear();
-  const whole = allForms(secret);
-  const forms = { whole, byBeginning: Map.groupBy(whole, (form) => form.slice(0, BEGINNING_LENGTH)) };
+  const forms = allForms(secret);
   formsOf.set(secret, forms);
   return forms;
 }
 
-/** The longest come first, so that no part of one stays behind. */
 function allForms(secret: string): readonly string[] {
   if (secret.length < LENGTH_MIN) return [];
   const lines = secret.includes('\n')
@@ -81,7 +98,7 @@ function allForms(secret: string): readonly string[] {
     ...base64Forms(each),
     Buffer.from(each).toString('hex'),
   ]);
-  return [...new Set(forms)].filter((form) => form.length >= LENGTH_MIN).sort((a, b) => b.length - a.length);
+  return [...new Set(forms)].filter((form) => form.length >= LENGTH_MIN);
 }
 
 function urlForms(text: string): readonly string[] {
@@ -107,6 +124,7 @@ export class Secret {
   readonly #read: () => string;
   #value: string;
   readonly #everHeld = new Set<string>();
+  readonly #obtained: string[] = [];
 
   /** Reads the value once; `read` is called again by `reload` only. Throws what `read` throws. */
   constructor(read: () => string) {
@@ -115,9 +133,16 @@ export class Secret {
     this.#everHeld.add(this.#value);
   }
 
-  /** Every value that this secret has had: what was rotated away may still be good elsewhere. */
+  /** Every value that this secret has had, and the latest that were obtained with it: what was rotated away may still be good elsewhere. */
   get everHeld(): readonly string[] {
-    return [...this.#everHeld];
+    return [...this.#everHeld, ...this.#obtained];
+  }
+
+  /** Remembers a value that was obtained with this one and has to be kept secret, too. Of very many only the latest. */
+  remember(obtained: string): void {
+    if (this.#obtained.includes(obtained) || this.#everHeld.has(obtained)) return;
+    this.#obtained.push(obtained);
+    if (this.#obtained.length > OBTAINED_MAX) this.#obtained.shift();
   }
 
   reveal(): string {

@@ -48,6 +48,8 @@ async function main(args: readonly string[]): Promise<number> {
   const options = optionsFrom(args);
   const assets = findAssets(process.env);
   if (isInside() && assets.is === 'available' && options.on !== undefined) {
+    // Nobody waits for it any more.
+    process.on('disconnect', () => process.exit(1));
     const result = await runLane(options.on, options, assets);
     await new Promise<void>((resolve) => process.send?.(result, () => resolve()));
     return 0;
@@ -89,15 +91,21 @@ function skipAll(options: Options, why: string): number {
   return options.isCi ? 1 : 0;
 }
 
-/** Runs every arrangement, so many at a time; those with the most to do come first, so that they end together. */
+/** Runs every arrangement, so many at a time, and then those that want the machine to themselves. */
 async function runAll(options: Options, unshare: readonly string[]): Promise<Lane[]> {
   const wanted = arrangementsFor(options);
-  const waiting = [...wanted].sort((a, b) => faultsFor(b, options.only).length - faultsFor(a, options.only).length);
+  // Those with the most to do come first, so that they end together.
+  const amount = (arrangement: Arrangement): number => faultsFor(arrangement, options.only).length;
   const lanes: Lane[] = [];
-  const runNext = async (): Promise<void> => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) lanes.push(await runApart(next, options, unshare));
+  let isEnding = false;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => (isEnding = true));
+  const run = async (waiting: Arrangement[]): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined && !isEnding; next = waiting.shift())
+      lanes.push(await runApart(next, options, unshare));
   };
-  await Promise.all(Array.from({ length: options.atOnce }, runNext));
+  const together = wanted.filter((each) => ARRANGEMENTS[each].isAlone !== true).sort((a, b) => amount(b) - amount(a));
+  await Promise.all(Array.from({ length: options.atOnce }, () => run(together)));
+  await run(wanted.filter((each) => ARRANGEMENTS[each].isAlone === true));
   return wanted.flatMap((arrangement) => lanes.find((lane) => lane.arrangement === arrangement) ?? []);
 }
 
@@ -128,7 +136,7 @@ function report(options: Options, lanes: readonly Lane[]): number {
     say();
     say(tableOf(result.results));
   }
-  const watched = together(through);
+  const watched = allSeen(through);
   say();
   say(`Everything was looked at ${watched.samples} times; what must never be was seen ${watched.violations.length} times.`);
   if (watched.framesHeard > 0)
@@ -150,7 +158,7 @@ function report(options: Options, lanes: readonly Lane[]): number {
 }
 
 /** What all arrangements have seen, and how closely the one looked that looked least closely. */
-function together(lanes: readonly LaneResult[]): {
+function allSeen(lanes: readonly LaneResult[]): {
   samples: number;
   framesHeard: number;
   shortestSilenceMs: number | null;

@@ -57,7 +57,9 @@ async function soak({ minutes, arrangement }: Options, assets: Assets & { is: 'a
   const lab = new Lab({ bundle: await buildAgent(`${FILES}/dist`), plane, arrangement });
   const choices = FAULTS.flatMap((fault) => {
     const expected = fault.expected[arrangement];
-    return expected === undefined || 'cannot' in fault || fault.restarts === true ? [] : [{ fault, expected }];
+    return expected === undefined || 'cannot' in fault || fault.restarts === true || fault.leavesMarks === true
+      ? []
+      : [{ fault, expected }];
   });
   /** By process, because a node's agent is replaced after a fault that did not end as expected. */
   const looks = new Map<number, { readonly node: string; readonly series: Look[] }>();

@@ -384,14 +384,31 @@ const REQUESTS: readonly PanelSpec[] = [
   ),
   course(
     'Budget left at the provider',
-    'Of the requests that it grants, as each agent last heard.',
+    'Of what it grants, as each agent last heard or has counted, and what of it is kept for a failover.',
     [
       {
         expr: `(leasehold_provider_budget_remaining_requests / leasehold_provider_budget_limit_requests ${CHOSEN}) ${NAMED}`,
-        legend: '{{node}}',
+        legend: '{{node}} {{limit}}',
+      },
+      {
+        expr: `max by (limit) (leasehold_provider_budget_reserve_requests / leasehold_provider_budget_limit_requests ${CHOSEN})`,
+        legend: 'kept of {{limit}}',
       },
     ],
     { unit: 'percentunit' },
+  ),
+  counted('Moves, and what was not asked', 'How often addresses were moved, by whom, and what was held back so that the budget lasts.', [
+    { expr: `sum by (by) (increase(leasehold_provider_moves_total[$__rate_interval]) ${CHOSEN})`, legend: 'moved by {{by}}' },
+    {
+      expr: `sum by (purpose) (increase(leasehold_provider_held_back_total[$__rate_interval]) ${CHOSEN})`,
+      legend: '{{purpose}} held back',
+    },
+  ]),
+  course(
+    'Patience',
+    'How long an address is left to whoever takes it away before it is claimed back; nothing while nobody contests it.',
+    [{ expr: `max by (address) (leasehold_address_claim_patience_seconds{${LEASE}})`, legend: '{{address}}' }],
+    { unit: 's' },
   ),
   timeline(
     'Provider',

@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { DeadlineExceeded } from '../agent/clock.ts';
 import { CommandNotStarted } from '../agent/host.ts';
 import type { CommandEnd } from '../agent/host.ts';
+import { openNetlinkSocket } from '../agent/link/libc.ts';
 import { openChildren } from './support/children.ts';
 import { eventually } from './support/eventually.ts';
 
@@ -94,11 +95,16 @@ describe('a command', () => {
   });
 
   test('has nothing to read, no descriptor of this process, and a session of its own', async () => {
-    const { output } = await sh('cat; ls /proc/self/fd | wc -l; cut -d" " -f6 /proc/self/stat; echo $$');
-    const [descriptorCount, session, own] = (output ?? '').trim().split('\n');
-    // Three of its own, and the folder that ls reads.
-    assert.equal(descriptorCount?.trim(), '4');
-    assert.equal(session, own);
+    const opened = [openSync(import.meta.filename, 'r'), openNetlinkSocket('route')];
+    try {
+      const { output } = await sh('cat; ls -l /proc/self/fd; cut -d" " -f6 /proc/self/stat; echo $$');
+      assert.match(output ?? '', / 0 -> \/dev\/null/);
+      for (const fd of opened) assert.ok(!output?.includes(readlinkSync(`/proc/self/fd/${fd}`)), output ?? '');
+      const [own, session] = (output ?? '').trim().split('\n').reverse();
+      assert.equal(session, own);
+    } finally {
+      for (const fd of opened) closeSync(fd);
+    }
   });
 
   test('takes its arguments as they are: no shell looks at them', async () => {
@@ -147,7 +153,7 @@ describe('nothing of a command stays', () => {
 
   test('when it is not wanted any more: it is killed at once, with what it has started', async () => {
     const end = new AbortController();
-    const stubborn = "trap '' TERM HUP";
+    const stubborn = `trap 'echo asked >>${folder}/asked' TERM HUP`;
     const running = sh(
       `${stubborn}; (${stubborn}; sh -c 'echo $$ >>${folder}/unwanted; sleep 60; :') & echo $$ >>${folder}/unwanted; wait`,
       {
@@ -158,6 +164,7 @@ describe('nothing of a command stays', () => {
     end.abort(new Error('the office is over'));
     assert.equal((await running).endedBy, 'SIGKILL');
     assert.deepEqual(pids.filter(isAlive), []);
+    assert.ok(!existsSync(join(folder, 'asked')), 'there was no time in which it could have begun something');
   });
 
   test('when its deadline is over: it is asked first, and may say a last word', async () => {
@@ -201,10 +208,15 @@ describe('nothing of a command stays', () => {
     assert.ok(!existsSync(join(folder, 'late')));
   });
 
-  test('though something that has left its group holds its output open', async () => {
-    const { output, exitCode } = await sh('setsid sleep 60 & echo $!');
+  test('though something that has left its group holds its output open', { timeout: 20_000 }, async () => {
+    const { exitCode } = await sh(
+      `setsid sh -c 'echo $$ >>${folder}/left; sleep 600; :' & while [ ! -s ${folder}/left ]; do sleep 0.01; done`,
+    );
     assert.equal(exitCode, 0);
-    process.kill(Number(output), 'SIGKILL');
+    for (const pid of await pidsIn('left', 1)) {
+      assert.ok(isAlive(pid), 'it is nobody’s any more');
+      process.kill(-pid, 'SIGKILL');
+    }
   });
 
   test('no dead process and no open file, however often', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { describe, test } from 'node:test';
-import { DeadlineExceeded, rejectOnAbort, sleep, withDeadline } from '../agent/clock.ts';
+import { DeadlineExceeded, rejectOnAbort, sleep, unlessAborted, withDeadline } from '../agent/clock.ts';
 import { boottimeMs } from '../agent/link/libc.ts';
 import { ManualClock } from './support/manual-clock.ts';
 
@@ -60,6 +61,18 @@ test('who races against a signal loses at its abort, and at once where it has be
   controller.abort(new Error('called off'));
   await assert.rejects(racing, /called off/);
   await assert.rejects(rejectOnAbort(controller.signal), /called off/);
+});
+
+test('waiting for what is shared ends with it, or with the signal, and leaves nothing behind on that', async () => {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  const [patient, impatient] = [new AbortController(), new AbortController()];
+  const [one, other] = [unlessAborted(promise, patient.signal), unlessAborted(promise, impatient.signal)];
+  impatient.abort(new Error('enough'));
+  await assert.rejects(other, /enough/);
+  await assert.rejects(unlessAborted(promise, impatient.signal), /enough/);
+  resolve(7);
+  assert.equal(await one, 7);
+  assert.equal(getEventListeners(patient.signal, 'abort').length, 0);
 });
 
 test('the boot clock runs on and never back, with fractions of a millisecond', () => {

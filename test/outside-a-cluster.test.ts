@@ -13,14 +13,16 @@ import { at, stringAt } from '../agent/json.ts';
 import { findAssets } from '../e2e/control-plane/assets.ts';
 import { ControlPlane, kubeconfigFor } from '../e2e/control-plane/control-plane.ts';
 import { NAMESPACE } from '../e2e/control-plane/our-manifests.ts';
+import type { ProviderName } from '../agent/provider/profiles.ts';
 import { cannotRender, compose } from './support/manifests.ts';
+import type { KubeObject } from './support/manifests.ts';
+import { PROVIDERS } from './support/provider-overlays.ts';
 import { containerOf, podOf } from './support/pod.ts';
 import { toolPath } from './support/tools.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const PAGE = readFileSync(join(ROOT, 'docs', 'outside-a-cluster.md'), 'utf8');
 const UNITS = join(ROOT, 'systemd');
-const PROVIDERS = ['hcloud-floating-ip', 'hcloud-alias-ip', 'exec', 'l2'] as const;
 /** What systemd calls well protected ends here; what it rates higher is the network and root, which an agent is about. */
 const MOST_EXPOSED = 2.6;
 
@@ -37,14 +39,13 @@ function directives(...texts: readonly string[]): Readonly<Record<string, readon
   return found;
 }
 
-const unitFor = (provider: string): Readonly<Record<string, readonly string[]>> =>
+const unitFor = (provider: ProviderName): Readonly<Record<string, readonly string[]>> =>
   directives(
     readFileSync(join(UNITS, 'leasehold.service'), 'utf8'),
     readFileSync(join(UNITS, 'leasehold.service.d', `${provider}.conf`), 'utf8'),
   );
 
-const manifestsFor = (provider: string): ReturnType<typeof compose> =>
-  compose({ components: ['on-chosen-nodes', provider], settings: { PROVIDER: provider, ADDRESSES: '192.0.2.10' }, token: 'x' });
+const manifestsFor = (provider: ProviderName): KubeObject[] => compose({ provider, components: ['on-chosen-nodes'] });
 
 describe('the unit of systemd', () => {
   for (const provider of PROVIDERS) {
@@ -92,7 +93,7 @@ describe('the unit of systemd', () => {
 
 describe('docs/outside-a-cluster.md', () => {
   test('names settings that there are', () => {
-    const known = new Set([...Object.keys(SCHEMA), 'HCLOUD_TOKEN_FILE']);
+    const known = new Set(Object.entries(SCHEMA).flatMap(([name, { isSecret }]) => (isSecret ? [name, `${name}_FILE`] : [name])));
     const named = [...PAGE.matchAll(/^([A-Z_]{4,})=/gm), ...PAGE.matchAll(/--env ([A-Z_]+)=/g)].map(([, name = '']) => name);
     assert.ok(named.length > 4);
     assert.deepEqual(
@@ -100,6 +101,23 @@ describe('docs/outside-a-cluster.md', () => {
       [],
     );
   });
+
+  for (const provider of PROVIDERS) {
+    test(`says what PROVIDER=${provider} takes, as its unit and its pod have it`, { skip: cannotRender() }, () => {
+      const row = PAGE.split('\n').find((line) => line.startsWith(`| \`${provider}\` |`)) ?? assert.fail('it has no row');
+      const [, , files = '', variables = '', seconds = ''] = row.split('|');
+      const words = (cell: string): string[] => [...cell.matchAll(/`([^`]+)`/g)].map(([, word = '']) => word);
+      const handedOver = (unitFor(provider)['LoadCredential'] ?? []).map((line) => line.split(':')[1]?.replace('/etc/leasehold/', ''));
+      assert.deepEqual(['kubeconfig', ...words(files)], handedOver);
+      const objects = manifestsFor(provider);
+      const named = containerOf(objects).env.map(({ name }) => name);
+      assert.deepEqual(
+        words(variables),
+        named.filter((name) => name.endsWith('_FILE')),
+      );
+      assert.equal(Number(seconds), podOf(objects)['terminationGracePeriodSeconds']);
+    });
+  }
 
   test('installs files that there are', () => {
     const files = [...PAGE.matchAll(/(?<!\/)\b(?:systemd|manifests)\/[\w./-]*\w/g)].map(([file]) => file);
@@ -113,11 +131,11 @@ describe('docs/outside-a-cluster.md', () => {
   test('starts the container with what the manifests give a pod', { skip: cannotRender() }, () => {
     const [line = ''] = /docker run [^`]*/.exec(PAGE) ?? [];
     const values = (option: string): string[] => [...line.matchAll(new RegExp(`--${option} (\\S+)`, 'g'))].map(([, value = '']) => value);
-    const objects = manifestsFor('l2');
+    const objects = manifestsFor('hcloud-floating-ip');
     assert.deepEqual(values('cap-add'), at(containerOf(objects).securityContext, 'capabilities', 'add'));
     assert.deepEqual([values('cap-drop'), values('network'), values('security-opt')], [['ALL'], ['host'], ['no-new-privileges']]);
     assert.match(line, / --read-only /);
-    assert.equal(values('stop-timeout')[0], String(podOf(manifestsFor('hcloud-floating-ip'))['terminationGracePeriodSeconds']));
+    assert.equal(values('stop-timeout')[0], String(podOf(objects)['terminationGracePeriodSeconds']));
     assert.equal(
       `${values('memory')[0] ?? ''}i`.toLowerCase(),
       String(at(containerOf(objects), 'resources', 'limits', 'memory')).toLowerCase(),

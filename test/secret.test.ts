@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { blotOut } from '../agent/secret.ts';
+import { blotOut, Secret } from '../agent/secret.ts';
 
 const TOKEN = 'a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6';
 const PASSWORD = 'p@ss "wörd"/+&=\\x';
@@ -37,6 +37,20 @@ describe('blotting out', () => {
     }
   });
 
+  test('leaves no trace of one of two that begin alike, as tokens of one kind do, or of which one begins with the other', () => {
+    const [one, other] = ['eyJhbGciOiJSUzI1NiJ9.eyJpZCI6MX0.first-signature', 'eyJhbGciOiJSUzI1NiJ9.eyJpZCI6MX0.second-signature'];
+    for (const secrets of [
+      [one, other],
+      [other, one],
+    ]) {
+      for (const secret of secrets) {
+        assert.equal(blotOut(`it said ${secret.slice(0, -3)}`, secrets), 'it said [secret]');
+        assert.equal(blotOut(Buffer.from(secret.slice(0, -3)).toString('base64').slice(0, -4), secrets), '[secret]');
+      }
+      assert.equal(blotOut(`${TOKEN}${TOKEN}`, [TOKEN, `${TOKEN}${TOKEN}`]), '[secret]');
+    }
+  });
+
   test('blots out each line of a key, alone and together', () => {
     const key = `-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEAAoIB\n-----END PRIVATE KEY-----`;
     assert.equal(blotOut(key, [key]), '[secret]');
@@ -45,9 +59,29 @@ describe('blotting out', () => {
     assert.match(blotOut(Buffer.from(key).toString('base64'), [key]), /^\[secret\]=*$/);
   });
 
+  test('leaves no rest of one that begins like another', () => {
+    const [one, other] = ['p@ss "6c60c19e57174008', 'p@ss "fd676353a5c57684'];
+    assert.equal(blotOut(encodeURIComponent(other), [one, other]), '[secret]');
+  });
+
   test('leaves alone what is too short to be one, and everything else', () => {
     assert.equal(blotOut('a short one stays', ['one', '']), 'a short one stays');
     assert.equal(blotOut('nothing to see', [TOKEN]), 'nothing to see');
     assert.equal(blotOut(`${TOKEN} ${TOKEN}`, [TOKEN]), '[secret] [secret]');
+  });
+});
+
+describe('a secret', () => {
+  test('has held every value that it was read as, and what was obtained with it, of very much only the latest', () => {
+    let value = TOKEN;
+    const secret = new Secret(() => value);
+    value = PASSWORD;
+    assert.equal(secret.reload(), true);
+    secret.remember('obtained-1');
+    secret.remember('obtained-1');
+    assert.deepEqual(secret.everHeld, [TOKEN, PASSWORD, 'obtained-1']);
+    for (let index = 2; index <= 40; index += 1) secret.remember(`obtained-${index}`);
+    assert.ok(secret.everHeld.includes('obtained-40') && !secret.everHeld.includes('obtained-1'));
+    assert.ok([TOKEN, PASSWORD].every((each) => secret.everHeld.includes(each)));
   });
 });

@@ -50,6 +50,8 @@ export interface NodeStatus {
   readonly interfaces: readonly string[];
   readonly bound: readonly string[];
   readonly version: string | null;
+  /** What it says of a budget that is nearly used up, and of addresses that somebody else claims, too. */
+  readonly warnings: readonly string[];
   /** All that it says. */
   readonly status: unknown;
 }
@@ -182,7 +184,17 @@ async function readPod({ name, node, phase, port }: AgentPod, { lease, readPod: 
 }
 
 function unseen(node: string, pod: string | null, problem: string): NodeStatus {
-  const nothing = { role: null, since: null, holds: false, hindrance: null, healthy: null, interfaces: [], bound: [], version: null };
+  const nothing = {
+    role: null,
+    since: null,
+    holds: false,
+    hindrance: null,
+    healthy: null,
+    interfaces: [],
+    bound: [],
+    version: null,
+    warnings: [],
+  };
   return { node, pod, source: null, problem, ...nothing, status: null };
 }
 
@@ -202,8 +214,16 @@ function nodeStatus(status: unknown, pod: string | null, source: 'loopback' | 'p
     interfaces: [...new Set(addresses.flatMap((each) => stringAt(each, 'interface') ?? []))],
     bound: addresses.flatMap((each) => (BOUND.test(stringAt(each, 'state') ?? '') ? (stringAt(each, 'address') ?? []) : [])),
     version: stringAt(status, 'version') ?? null,
+    warnings: warningsIn(status),
     status,
   };
+}
+
+function warningsIn(status: unknown): string[] {
+  const contested = (listAt(status, 'addresses') ?? []).filter((each) => (at(each, 'contest') ?? null) !== null);
+  const names = ['budget', ...contested.flatMap((each) => stringAt(each, 'address') ?? [])];
+  const problems = (listAt(status, 'problems') ?? []).filter((each) => names.includes(stringAt(each, 'name') ?? ''));
+  return problems.flatMap((each) => stringAt(each, 'message') ?? []);
 }
 
 function identityOf(status: unknown): string | undefined {

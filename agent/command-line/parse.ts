@@ -4,10 +4,10 @@
  * Guarantees: pure. What cannot be understood says what was meant to be understood and where help is; nothing is guessed.
  */
 import { parseArgs } from 'node:util';
-import { duration } from '../config/formats.ts';
+import { duration, kubernetesName } from '../config/formats.ts';
 import { WAIT_MAX_MS } from '../control/protocol.ts';
 import { commandHelp, generalHelp } from './help.ts';
-import { COMMANDS, GLOBAL_OPTIONS } from './table.ts';
+import { COMMANDS, GLOBAL_OPTIONS, USUAL_NAMESPACE } from './table.ts';
 import type { CommandSpec, OptionSpec } from './table.ts';
 
 export type OutputFormat = 'table' | 'json';
@@ -25,6 +25,7 @@ export type Wanted =
       readonly context: string | null;
     }
   | { readonly is: 'step-down'; readonly force: boolean; readonly waitMs: number; readonly socket: string | null }
+  | { readonly is: 'netcup-login'; readonly output: 'manifest' | 'token'; readonly namespace: string }
   | { readonly is: 'completion'; readonly shell: 'bash' | 'zsh' }
   | { readonly is: 'version' }
   | { readonly is: 'help'; readonly text: (width: number) => string }
@@ -99,6 +100,12 @@ function assemble(
       if (parsed === null || 'problem' in parsed || parsed.value > WAIT_MAX_MS)
         return misuse(`--timeout takes a duration up to ${WAIT_MAX_MS / 60_000}m, such as 30s, and not "${timeout ?? ''}"`, name);
       return { is: 'step-down', force: switches.has('force'), waitMs: parsed.value, socket: value('socket') };
+    }
+    case 'netcup-login': {
+      const namespace = value('namespace') ?? USUAL_NAMESPACE;
+      if (kubernetesName.parse(namespace) === null)
+        return misuse(`--namespace takes ${kubernetesName.accepts}, and not "${namespace}"`, name);
+      return { is: 'netcup-login', output: value('output') === 'token' ? 'token' : 'manifest', namespace };
     }
     case 'completion':
       return { is: 'completion', shell: first === 'zsh' ? 'zsh' : 'bash' };

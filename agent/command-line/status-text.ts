@@ -21,8 +21,14 @@ const ENDLESS = 100_000;
 
 export function statusText({ lease, nodes, missing }: Known, { width, paint, wallMs }: StatusTextOptions): string {
   const summary = pairs(leaseLines(lease, paint, wallMs), width);
+  const warnings = nodes.flatMap((node) => node.warnings.flatMap((each) => wrap(plain(`${node.node}: ${each}`), width)));
   const notes = missing.flatMap((note) => wrap(plain(note), width));
-  const parts = [summary, nodes.length === 0 ? ['No agent could be asked.'] : nodeLines(nodes, { width, paint, wallMs }), notes];
+  const parts = [
+    summary,
+    nodes.length === 0 ? ['No agent could be asked.'] : nodeLines(nodes, { width, paint, wallMs }),
+    warnings.map((line) => paint('yellow', line)),
+    notes,
+  ];
   return parts
     .filter((part) => part.length > 0)
     .map((part) => `${part.join('\n')}\n`)

@@ -23,6 +23,9 @@ export interface CommandSpec {
   readonly exits: readonly (readonly [code: number, meaning: string])[];
 }
 
+/** The namespace that the manifests put everything into. */
+export const USUAL_NAMESPACE = 'leasehold';
+
 const HELP: OptionSpec = { name: 'help', short: 'h', doc: 'Show this.' };
 const USAGE = [64, 'there is no such command or option'] as const;
 const OUTPUT: OptionSpec = {
@@ -126,6 +129,38 @@ export const COMMANDS: readonly CommandSpec[] = [
       USAGE,
       [69, 'no agent listens, or it ended before it had answered'],
       [77, 'this user may not'],
+    ],
+  },
+  {
+    name: 'netcup-login',
+    summary: 'Log in at netcup with a browser, and write the Secret that agents with PROVIDER=netcup need',
+    description: [
+      'Shows a page to open and a code, waits until somebody has logged in there, and writes a Secret with the refresh token to standard output. All else is said on standard error, and nothing is kept anywhere.',
+      'It needs no settings, no agent and no cluster; NETCUP_AUTH_ENDPOINT counts where it is set.',
+    ],
+    options: [
+      {
+        name: 'output',
+        short: 'o',
+        argument: { name: 'FORMAT', choices: ['manifest', 'token'] },
+        doc: 'A Secret for kubectl (manifest), or the token alone (token).',
+      },
+      { name: 'namespace', short: 'n', argument: { name: 'NAME' }, doc: `The namespace of the Secret. Default: ${USUAL_NAMESPACE}.` },
+      HELP,
+    ],
+    examples: [
+      ['leasehold netcup-login | kubectl apply -f -', 'Create the Secret, or put another token into it.'],
+      [
+        '(umask 077; leasehold netcup-login --output token > netcup-token)',
+        'For a machine without manifests: a file that only you can read.',
+      ],
+    ],
+    exits: [
+      [0, 'it was written'],
+      [1, 'nobody has logged in in time, or the access was not allowed'],
+      USAGE,
+      [69, 'netcup cannot be reached, or does not understand'],
+      [78, 'NETCUP_AUTH_ENDPOINT is no URL'],
     ],
   },
   {

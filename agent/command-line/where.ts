@@ -1,5 +1,6 @@
 /**
- * Where `status` finds the Kubernetes API, the Lease and the agent of this machine, without the settings of an agent.
+ * Where `status` finds the Kubernetes API, the Lease and the agent of this machine, and `netcup-login` netcup, without the settings of an
+ * agent.
  *
  * Guarantees: what is said on the command line counts first, then the environment of an agent, then what is usual.
  */
@@ -7,6 +8,7 @@ import { SCHEMA } from '../config/schema.ts';
 import type { CredentialSource } from '../kube/credentials.ts';
 import type { LeaseName } from '../kube/lease-codec.ts';
 import type { Wanted } from './parse.ts';
+import { USUAL_NAMESPACE } from './table.ts';
 
 export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -15,9 +17,6 @@ export interface Surroundings {
   /** The text of a file, or null where it cannot be read. */
   readonly readFile: (path: string) => string | null;
 }
-
-/** The namespace that the manifests put everything into. */
-const USUAL_NAMESPACE = 'leasehold';
 
 type Asked = Pick<Wanted & { is: 'status' }, 'namespace' | 'lease' | 'kubeconfig' | 'context'>;
 
@@ -56,6 +55,12 @@ export function findLocalPort(where: Surroundings): { readonly host: string; rea
 
 export function findControlSocket(socket: string | null, where: Surroundings): string {
   return socket ?? set(where, 'CONTROL_SOCKET') ?? SCHEMA.CONTROL_SOCKET.default ?? '';
+}
+
+/** Where netcup gives out tokens; null where what is set is no URL. */
+export function findNetcupLogin(where: Surroundings): string | null {
+  const parsed = SCHEMA.NETCUP_AUTH_ENDPOINT.format.parse(set(where, 'NETCUP_AUTH_ENDPOINT') ?? SCHEMA.NETCUP_AUTH_ENDPOINT.default ?? '');
+  return parsed !== null && 'value' in parsed ? parsed.value : null;
 }
 
 function set({ env }: Surroundings, name: string): string | null {

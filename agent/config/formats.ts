@@ -45,6 +45,22 @@ export const token: Format<string> = format('the token itself, in one piece with
   /^[!#-&(-~]+$/.test(raw) ? raw : null,
 );
 
+/** The name of a user in HTTP Basic, which ends at its first colon (RFC 7617, section 2). */
+export const loginName: Format<string> = format('the name alone, on one line and without a colon', (raw) =>
+  /^[^\p{Cc}:]+$/u.test(raw) ? raw : null,
+);
+
+export const password: Format<string> = format('the password alone, on one line', (raw) => (/^\P{Cc}+$/u.test(raw) ? raw : null));
+
+/** The main IPv4 address of a machine. */
+export const ipv4: Format<string> = format('an IPv4 address, such as 203.0.113.31', (raw) => (isIP(raw) === 4 ? raw : null));
+
+/** An IPv6 network by its first address, as providers write it. */
+export const ipv6Net: Format<string> = format('the first address of an IPv6 net, such as 2001:db8:31::', (raw) => {
+  const net = parseAddress(raw.replace(/\/64$/, ''));
+  return net?.family === 6 && net.prefixLength === 128 && net.bytes.slice(8).every((byte) => byte === 0) ? net.text : null;
+});
+
 /** As much as fits into one variable of an environment (MAX_ARG_STRLEN, execve(2)), with room. */
 const SECRET_LENGTH_MAX = 64 * 1024;
 
@@ -75,6 +91,11 @@ export const commandLine: Format<CommandLine> = {
 
 export const host: Format<string> = format('an IP address or a host name', (raw) =>
   isIP(raw) !== 0 || /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/i.test(raw) ? raw : null,
+);
+
+/** As netcup names servers; a name of one's own choice is none. */
+export const serverName: Format<string> = format('the name that the panel shows, such as v2202601000000000001', (raw) =>
+  /^[a-z0-9]([-a-z0-9.]{0,62}[a-z0-9])?$/i.test(raw) ? raw : null,
 );
 
 export const port: Format<number> = format('a port from 1 to 65535', (raw) => {

@@ -22,6 +22,18 @@ export interface HcloudAliasSettings extends HcloudSettings {
   readonly network: string | null;
 }
 
+export interface RobotSettings {
+  readonly user: Secret;
+  readonly password: Secret;
+  /** Both as HTTP Basic sends them: `user:password` in base64. */
+  readonly login: Secret;
+  readonly endpoint: string;
+  /** This server's main IPv4 address; null where it is to be found. */
+  readonly serverIp: string | null;
+  /** Its main IPv6 net; null where it is to be found. */
+  readonly serverIpv6Net: string | null;
+}
+
 export interface ExecSettings {
   readonly command: CommandLine;
   /** What it proves itself with; null where it needs nothing for that. */
@@ -30,9 +42,22 @@ export interface ExecSettings {
   readonly server: string | null;
 }
 
+export interface NetcupSettings {
+  readonly refreshToken: Secret;
+  /** The file that it lives in; null where it is in a variable. */
+  readonly refreshTokenPath: string | null;
+  readonly endpoint: string;
+  readonly authEndpoint: string;
+  /** This server's number and name; null where it is to be found. */
+  readonly serverId: number | null;
+  readonly serverName: string | null;
+}
+
 interface SettingsOf {
   readonly 'hcloud-floating-ip': HcloudSettings;
   readonly 'hcloud-alias-ip': HcloudAliasSettings;
+  readonly netcup: NetcupSettings;
+  readonly 'hetzner-robot': RobotSettings;
   readonly exec: ExecSettings;
   readonly l2: object;
 }
@@ -43,6 +68,8 @@ export type ProviderSettings = { readonly [Name in ProviderName]: { readonly nam
 const READ: { readonly [Name in ProviderName]: (reader: SettingsReader, name: ProviderName) => SettingsOf[Name] | null } = {
   'hcloud-floating-ip': readHcloud,
   'hcloud-alias-ip': readHcloudAlias,
+  netcup: readNetcup,
+  'hetzner-robot': readRobot,
   exec: readExec,
   l2: () => ({}),
 };
@@ -75,9 +102,41 @@ function readHcloudAlias(reader: SettingsReader, name: ProviderName): HcloudAlia
   return settings === null ? null : { ...settings, network };
 }
 
+function readRobot(reader: SettingsReader, name: ProviderName): RobotSettings | null {
+  const why = `${name} asks the webservice of Hetzner Robot`;
+  const [user, password] = [reader.secret('ROBOT_USER', why), reader.secret('ROBOT_PASSWORD', why)];
+  const endpoint = reader.get('ROBOT_ENDPOINT');
+  if (user === null || password === null || endpoint === null) return null;
+  // A secret of its own, because others may say it back in yet another form.
+  const login = new Secret(() => {
+    user.reload();
+    password.reload();
+    return Buffer.from(`${user.reveal()}:${password.reveal()}`).toString('base64');
+  });
+  return { user, password, login, endpoint, serverIp: reader.get('ROBOT_SERVER_IP'), serverIpv6Net: reader.get('ROBOT_SERVER_IPV6_NET') };
+}
+
 function readExec(reader: SettingsReader, name: ProviderName): ExecSettings | null {
   const command = reader.require('EXEC_COMMAND', `${name} runs a command of yours`);
   const secret = reader.secret('EXEC_SECRET', null);
   const server = reader.get('EXEC_SERVER');
   return command === null ? null : { command, secret, server };
+}
+
+function readNetcup(reader: SettingsReader): NetcupSettings | null {
+  const refreshToken = reader.secret(
+    'NETCUP_REFRESH_TOKEN',
+    'netcup asks the API of the Server Control Panel; "leasehold netcup-login" gets one',
+  );
+  const endpoint = reader.get('NETCUP_ENDPOINT');
+  const authEndpoint = reader.get('NETCUP_AUTH_ENDPOINT');
+  if (refreshToken === null || endpoint === null || authEndpoint === null) return null;
+  return {
+    refreshToken,
+    refreshTokenPath: reader.secretPath('NETCUP_REFRESH_TOKEN'),
+    endpoint,
+    authEndpoint,
+    serverId: reader.get('NETCUP_SERVER_ID'),
+    serverName: reader.get('NETCUP_SERVER_NAME'),
+  };
 }

@@ -116,6 +116,11 @@ export class SettingsReader {
     return null;
   }
 
+  /** The file that a credential is read from; null where it is in its variable. */
+  secretPath(name: SettingName): string | null {
+    return this.#raw[name + FILE_SUFFIX] ?? null;
+  }
+
   /** Every variable as a text that its format has checked. */
   #convictSchema(): convict.Schema<Record<string, string | null>> {
     const entries = NAMES.flatMap((name) => {

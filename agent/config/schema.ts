@@ -16,11 +16,16 @@ import {
   host,
   hostAndPort,
   interfaceChoice,
+  ipv4,
+  ipv6Net,
   kubernetesName,
   labelSelector,
+  loginName,
   oneOf,
+  password,
   port,
   positiveInteger,
+  serverName,
   text,
   token,
   uid,
@@ -121,8 +126,9 @@ export const SCHEMA = {
     format: oneOf(...PROVIDER_NAMES),
     default: null,
     doc:
-      'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, `hcloud-alias-ip` for addresses in a private network of Hetzner Cloud, ' +
-      '`exec` for a command of your own, or `l2` for a segment that the nodes share, by ARP and NDP.',
+      'Required. What sends traffic for the addresses to a node: `hcloud-floating-ip`, `hcloud-alias-ip` for addresses in a private network of Hetzner ' +
+      'Cloud, `netcup` for failover IPs of netcup, `hetzner-robot` for those of dedicated servers at Hetzner, `exec` for a command of your own, or `l2` ' +
+      'for a segment that the nodes share, by ARP and NDP.',
   }),
   PROVIDER_TIMEOUT: setting({
     format: durationFrom('5s'),
@@ -137,6 +143,13 @@ export const SCHEMA = {
     default: null,
     defaultDoc: defaultsOf((profile) => profile.verifyIntervalMs),
     doc: 'How often a holder reads back where the provider routes the addresses. Without effect with `PROVIDER=l2`.',
+  }),
+  MOVES_PER_HOUR: setting({
+    format: positiveInteger,
+    default: '30',
+    doc:
+      'How often an address may move within an hour before its holder stops claiming it back from somebody else who takes it away. All moves count that ' +
+      'this agent has made or seen, failovers too, but no failover is held back by it. What the provider itself grants is kept besides. Without effect with `PROVIDER=l2`.',
   }),
   HCLOUD_TOKEN: setting({
     format: token,
@@ -163,6 +176,58 @@ export const SCHEMA = {
     default: null,
     defaultDoc: 'found by itself',
     doc: 'With `hcloud-alias-ip`: the private network that the addresses are in, by id or name, where the server is in several.',
+  }),
+  NETCUP_REFRESH_TOKEN: setting({
+    format: token,
+    default: null,
+    isSecret: true,
+    doc: 'Required for `netcup`. A refresh token of the Server Control Panel, as `leasehold netcup-login` gets it. Where netcup replaces it, the new one is written to the file, if that can be written.',
+  }),
+  NETCUP_ENDPOINT: setting({
+    format: baseUrl,
+    default: 'https://www.servercontrolpanel.de/scp-core',
+    doc: "The API of netcup's Server Control Panel.",
+  }),
+  NETCUP_AUTH_ENDPOINT: setting({
+    format: baseUrl,
+    default: 'https://www.servercontrolpanel.de/realms/scp/protocol/openid-connect',
+    doc: 'Where it gives out tokens.',
+  }),
+  NETCUP_SERVER_ID: setting({
+    format: positiveInteger,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc: "This server's number at netcup.",
+  }),
+  NETCUP_SERVER_NAME: setting({
+    format: serverName,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc:
+      "This server's name at netcup, such as `v2202601000000000001`. Where neither is set, the Node's annotations `netcup.noshoes.xyz/server-name` and " +
+      "`netcup.noshoes.xyz/primary-mac` tell (with the component `node-reading` of the manifests), else the node's hardware address, else its main address.",
+  }),
+  ROBOT_USER: setting({
+    format: loginName,
+    default: null,
+    isSecret: true,
+    doc: 'Required for `hetzner-robot`. The web-service user, which is made in the settings of Hetzner Robot; not the login to Robot itself.',
+  }),
+  ROBOT_PASSWORD: setting({ format: password, default: null, isSecret: true, doc: 'Required for `hetzner-robot`. Its password.' }),
+  ROBOT_ENDPOINT: setting({ format: baseUrl, default: 'https://robot-ws.your-server.de', doc: 'The webservice of Hetzner Robot.' }),
+  ROBOT_SERVER_IP: setting({
+    format: ipv4,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc:
+      "This server's main IPv4 address, where neither the Node's `spec.providerID` nor the addresses on its interfaces tell which of the account's " +
+      'servers it is. It is different on each node.',
+  }),
+  ROBOT_SERVER_IPV6_NET: setting({
+    format: ipv6Net,
+    default: null,
+    defaultDoc: 'found by itself',
+    doc: "This server's main IPv6 net, such as `2001:db8:31::`, for an IPv6 failover net where `ROBOT_USER` may not list the servers.",
   }),
   EXEC_COMMAND: setting({
     format: commandLine,

@@ -42,6 +42,8 @@ export interface Settings {
   readonly provider: ProviderSettings;
   readonly providerTimeoutMs: number;
   readonly verifyIntervalMs: number;
+  /** How often an address may move within an hour before it is not claimed back any more. */
+  readonly movesPerHour: number;
   readonly probes: readonly ProbeSpec[];
   /** What the address is to stay beside; null where it need not stay beside anything. */
   readonly application: ApplicationSettings | null;
@@ -82,7 +84,9 @@ const OUR_PREFIXES = [
   'PROVIDER_',
   'VERIFY_',
   'HCLOUD_',
+  'ROBOT_',
   'EXEC_',
+  'NETCUP_',
   'WHEN_ALL_',
   'ON_API_',
   'CONTROL_',
@@ -153,6 +157,7 @@ function assemble(reader: SettingsReader, world: SettingsWorld): Settings | null
     provider,
     providerTimeoutMs: reader.get('PROVIDER_TIMEOUT') ?? profile.claimTimeoutMs,
     verifyIntervalMs: reader.get('VERIFY_INTERVAL') ?? profile.verifyIntervalMs,
+    movesPerHour: reader.get('MOVES_PER_HOUR'),
     probes,
     application: assembleApplication(reader, ownNamespace, probeDefaults),
     listen: reader.get('LISTEN'),

@@ -53,8 +53,8 @@ function advanceAddress(turn: Turn, address: string): void {
 
 /** The office is back, and nobody has held one in between: what was held over goes on as if nothing had been. */
 function resume(turn: Turn, address: string, { managed }: AddressState & { is: 'held-over' }, office: Office): void {
-  const claim = claimHeldOver(turn.nowMs);
-  turn.setAddress(address, { is: 'bound', managed, problem: null, claim, announcing: null });
+  const claim = claimHeldOver(turn);
+  turn.setAddress(address, { is: 'bound', managed, problem: null, claim, contest: null, announcing: null });
   advanceClaim(turn, address, claim, office);
   if (managed) commandBind(turn, address, office);
 }
@@ -156,7 +156,8 @@ function setUnbindable(turn: Turn, address: string, problem: string): void {
 function enterBound(turn: Turn, address: string, managed: boolean): void {
   const isRouted = turn.draft.settings.kind === 'routed';
   const claim: Claim = isRouted ? { is: 'due', isFirst: true, failures: 0, atMs: turn.nowMs } : { is: 'not-needed' };
-  turn.setAddress(address, { is: 'bound', managed, problem: null, claim, announcing: isRouted ? null : announceFrom(turn.nowMs) });
+  const announcing = isRouted ? null : announceFrom(turn.nowMs);
+  turn.setAddress(address, { is: 'bound', managed, problem: null, claim, contest: null, announcing });
 }
 
 /** Takes in what an unbind brought. */
@@ -181,7 +182,7 @@ export function onAnnounceDone(turn: Turn, address: string, outcome: AnnounceOut
 export function onOwnerRead(turn: Turn, address: string, attempt: number, owner: Owner): void {
   const state = turn.draft.addresses[address];
   if (state?.is === 'bound' && state.claim.is === 'confirmed' && state.claim.attempt === attempt) {
-    return onVerified(turn, address, state.claim, owner);
+    return onVerified(turn, address, state, state.claim, owner);
   }
   const isRetained = state?.is === 'lingering' || state?.is === 'leftover' || state?.is === 'held-over';
   if (isRetained && state.reading.attempt === attempt) onRetainedOwnerRead(turn, address, state, owner);

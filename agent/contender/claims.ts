@@ -2,14 +2,16 @@
  * Claims: making the provider route an address to this node, and making sure that it stays so.
  *
  * Guarantees: a claim begins only in office; a first claim of a node that has just turned unhealthy waits for healthier ones;
- * one odd answer about the owner is not believed, three in a row are (rule 8).
+ * one odd answer about the owner is not believed, three in a row are (rule 8). An address that is taken away again and again is
+ * claimed back with growing patience (contest.ts).
  */
+import { describe, isOver, isWorthTelling, lost, patienceMs } from './contest.ts';
 import type { ClaimOutcome, Owner } from './input.ts';
 import { firstClaimNotBeforeMs } from './state.ts';
-import type { Claim, Office } from './state.ts';
+import type { AddressState, Claim, Office } from './state.ts';
 import type { Turn } from './turn.ts';
 
-/** A confirmed claim is read back this long after it, and then once in every verify interval (rule 8). */
+/** A confirmed claim is read back this long after it, and then once in every verify interval (rule 8). These pauses follow the pace. */
 const EARLY_VERIFICATIONS_MS = [2_000, 5_000, 15_000];
 /** One read that shows another owner is not believed; this many in a row are. */
 const FOREIGN_READS_TO_BELIEVE = 3;
@@ -41,6 +43,8 @@ export function advanceClaim(turn: Turn, address: string, claim: Claim, office: 
   }
 }
 
+type Bound = AddressState & { readonly is: 'bound' };
+
 function startClaim(turn: Turn, address: string, isFirst: boolean, failures: number): void {
   const attempt = turn.nextNumber();
   setClaim(turn, address, { is: 'claiming', attempt, isFirst, failures, sinceMs: turn.nowMs });
@@ -57,7 +61,7 @@ export function onClaimDone(turn: Turn, address: string, attempt: number, outcom
       `the provider routes it here, ${Math.round(turn.nowMs - claim.sinceMs)}ms after it was asked`,
       address,
     );
-    return setClaim(turn, address, confirmedClaim(turn.nowMs));
+    return setClaim(turn, address, confirmedClaim(turn));
   }
   if (outcome.is === 'withdrawn') {
     return setClaim(turn, address, { is: 'due', isFirst: claim.isFirst, failures: claim.failures, atMs: turn.nowMs });
@@ -66,48 +70,76 @@ export function onClaimDone(turn: Turn, address: string, attempt: number, outcom
   const [firstMs, maxMs] = outcome.definitive
     ? [CLAIM_RETRY_DEFINITIVE_MS, CLAIM_RETRY_DEFINITIVE_MAX_MS]
     : [CLAIM_RETRY_FIRST_MS, CLAIM_RETRY_MAX_MS];
-  const atMs = turn.nowMs + Math.min(maxMs, firstMs * 2 ** Math.min(claim.failures, 10));
+  const againAtMs = turn.nowMs + Math.min(maxMs, firstMs * 2 ** Math.min(claim.failures, 10));
+  // A first claim is tried again all the same: what this node knows of the provider's limits may be too much.
+  const atMs = claim.isFirst ? againAtMs : Math.max(againAtMs, outcome.notBeforeMs ?? 0);
   setClaim(turn, address, { is: 'due', isFirst: claim.isFirst, failures, atMs });
   turn.incident('claim-failed', outcome.message, address);
 }
 
 /** A claim that was confirmed in a term after which nobody else had one: it is verified at once and need not be made again. */
-export function claimHeldOver(nowMs: number): Claim {
-  return { ...confirmedClaim(nowMs), readAtMs: nowMs };
+export function claimHeldOver(turn: Turn): Claim {
+  return { ...confirmedClaim(turn), readAtMs: turn.nowMs };
 }
 
-function confirmedClaim(nowMs: number): Claim & { is: 'confirmed' } {
+function confirmedClaim({ nowMs, draft }: Turn): Claim & { is: 'confirmed' } {
   const [firstMs = 0] = EARLY_VERIFICATIONS_MS;
-  return { is: 'confirmed', sinceMs: nowMs, verified: 0, isUnknown: false, foreignReads: 0, attempt: null, readAtMs: nowMs + firstMs };
+  const readAtMs = nowMs + firstMs * draft.settings.ownerReadPace;
+  return { is: 'confirmed', sinceMs: nowMs, verified: 0, isUnknown: false, foreignReads: 0, attempt: null, readAtMs };
 }
 
 /** Takes in what a verification of a confirmed claim showed. */
-export function onVerified(turn: Turn, address: string, claim: Claim & { is: 'confirmed' }, owner: Owner): void {
+export function onVerified(turn: Turn, address: string, state: Bound, claim: Claim & { is: 'confirmed' }, owner: Owner): void {
   const { nowMs } = turn;
+  const { ownerReadPace, verifyIntervalMs } = turn.draft.settings;
+  if (owner.is === 'unknown' && owner.notBeforeMs !== undefined) {
+    // Not asked is not unknown: nothing is wrong, and nothing is learnt.
+    return setClaim(turn, address, { ...claim, attempt: null, readAtMs: Math.max(owner.notBeforeMs, nowMs + REREAD_PAUSE_MS) });
+  }
   if (claim.isUnknown && owner.is !== 'unknown') turn.incident('owner-known', 'the provider can be asked again', address);
   switch (owner.is) {
     case 'self': {
+      endContest(turn, address, state, nowMs - claim.sinceMs);
       const verified = claim.verified + 1;
       const earlyMs = EARLY_VERIFICATIONS_MS[verified];
-      const readAtMs = earlyMs === undefined ? nowMs + turn.draft.settings.verifyIntervalMs : Math.max(nowMs, claim.sinceMs + earlyMs);
+      const readAtMs = earlyMs === undefined ? nowMs + verifyIntervalMs : Math.max(nowMs, claim.sinceMs + earlyMs * ownerReadPace);
       return setClaim(turn, address, { ...claim, verified, isUnknown: false, foreignReads: 0, attempt: null, readAtMs });
     }
     case 'unknown': {
       turn.incident('owner-unknown', `cannot read where the provider routes it: ${owner.message}`, address);
-      const readAtMs = nowMs + Math.min(UNKNOWN_OWNER_PAUSE_MS, turn.draft.settings.verifyIntervalMs);
+      const readAtMs = nowMs + Math.min(UNKNOWN_OWNER_PAUSE_MS * ownerReadPace, verifyIntervalMs);
       return setClaim(turn, address, { ...claim, isUnknown: true, attempt: null, readAtMs });
     }
     case 'other':
     case 'nobody': {
       const foreignReads = claim.foreignReads + 1;
       if (foreignReads < FOREIGN_READS_TO_BELIEVE) {
-        return setClaim(turn, address, { ...claim, isUnknown: false, foreignReads, attempt: null, readAtMs: nowMs + REREAD_PAUSE_MS });
+        const readAtMs = nowMs + REREAD_PAUSE_MS * ownerReadPace;
+        return setClaim(turn, address, { ...claim, isUnknown: false, foreignReads, attempt: null, readAtMs });
       }
-      const whom = owner.is === 'other' ? `to ${owner.name}` : 'nowhere';
-      turn.incident('owner-drifted', `the provider routes it ${whom}, though this node holds the Lease: claiming it again`, address);
-      return startClaim(turn, address, false, 0);
+      return claimBack(turn, address, state, claim, owner.is === 'other' ? `to ${owner.name}` : 'nowhere');
     }
   }
+}
+
+/** At once, unless it has been taken away too often of late. */
+function claimBack(turn: Turn, address: string, state: Bound, claim: Claim & { is: 'confirmed' }, whom: string): void {
+  const { nowMs } = turn;
+  const contest = lost(state.contest, nowMs - claim.sinceMs, nowMs);
+  const waitMs = patienceMs(contest);
+  const when = waitMs === 0 ? 'again' : `again after ${waitMs / 1_000}s, because it has just been taken away before`;
+  turn.incident('owner-drifted', `the provider routes it ${whom}, though this node holds the Lease: claiming it ${when}`, address);
+  const isNews = isWorthTelling(contest);
+  if (isNews) turn.incident('contested', describe(contest, nowMs), address);
+  turn.setAddress(address, { ...state, contest: { ...contest, isTold: contest.isTold || isNews } });
+  if (waitMs === 0) startClaim(turn, address, false, 0);
+  else setClaim(turn, address, { is: 'due', isFirst: false, failures: 0, atMs: nowMs + waitMs });
+}
+
+function endContest(turn: Turn, address: string, { contest, ...state }: Bound, heldMs: number): void {
+  if (contest === null || !isOver(contest, heldMs)) return;
+  if (contest.isTold) turn.incident('contest-over', `it has stayed here for ${Math.round(heldMs / 60_000)} min`, address);
+  turn.setAddress(address, { ...state, contest: null });
 }
 
 function claimOf(turn: Turn, address: string): Claim | null {

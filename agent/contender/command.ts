@@ -199,6 +199,8 @@ export const INCIDENTS = [
   'claim-failed',
   'claim-confirmed',
   'owner-drifted',
+  'contested',
+  'contest-over',
   'owner-unknown',
   'owner-known',
   'release-failed',

@@ -41,14 +41,18 @@ export type Owner =
   | { readonly is: 'self' }
   | { readonly is: 'other'; readonly name: string }
   | { readonly is: 'nobody' }
-  | { readonly is: 'unknown'; readonly message: string };
+  /** `notBeforeMs`: it was not asked at all, to leave what the provider grants to a failover, and may be asked from then on. */
+  | { readonly is: 'unknown'; readonly message: string; readonly notBeforeMs?: number };
 
 export type ClaimOutcome =
   | { readonly is: 'confirmed' }
   /** Given up before a write, because the claim was no longer allowed to write. */
   | { readonly is: 'withdrawn' }
-  /** `definitive`: trying again from this node cannot help until a person acts. */
-  | { readonly is: 'failed'; readonly definitive: boolean; readonly message: string };
+  /**
+   * `definitive`: trying again from this node cannot help until a person acts. `notBeforeMs`: something was not asked, because
+   * the provider grants no more, and may be asked from then on.
+   */
+  | { readonly is: 'failed'; readonly definitive: boolean; readonly message: string; readonly notBeforeMs?: number };
 
 /** What a look at the interface shows of one address. */
 export type AddressView =

@@ -14,7 +14,7 @@ import type { AddressState, Contender, OwnerReading } from './state.ts';
 import type { Turn } from './turn.ts';
 
 const FOREIGN_READS_TO_LET_GO = 2;
-/** Owner reads after office start quickly, because clients have usually moved within a second, and grow rarer. */
+/** Owner reads after office start quickly, because clients have usually moved within a second, and grow rarer. All pauses follow the pace. */
 const FIRST_READING: OwnerReading = { attempt: null, readAtMs: 0, pauseMs: 200, foreignReads: 0, isHere: false };
 const LEFTOVER_READING: OwnerReading = { ...FIRST_READING, pauseMs: 1_000 };
 const FOREIGN_REREAD_MS = 100;
@@ -86,7 +86,8 @@ export function onRetainedOwnerRead(turn: Turn, address: string, state: Retained
   const isWaitedFor = state.is === 'held-over' && state.isOff;
   const longestMs = OWNER_PAUSE_MAX_MS[isWaitedFor ? 'lingering' : state.is];
   const pauseMs = isElsewhere ? before.pauseMs : Math.min(longestMs, before.pauseMs * PAUSE_GROWTH);
-  const readAtMs = turn.nowMs + (isElsewhere ? FOREIGN_REREAD_MS : pauseMs);
+  const againAtMs = turn.nowMs + (isElsewhere ? FOREIGN_REREAD_MS : pauseMs) * turn.draft.settings.ownerReadPace;
+  const readAtMs = owner.is === 'unknown' ? Math.max(againAtMs, owner.notBeforeMs ?? 0) : againAtMs;
   const isHere = owner.is === 'unknown' ? before.isHere : owner.is === 'self';
   const next = { ...state, reading: { attempt: null, readAtMs, pauseMs, foreignReads, isHere } };
   turn.setAddress(address, next);
@@ -232,8 +233,9 @@ export function takeOffLeftovers(turn: Turn): void {
 }
 
 function lingering(turn: Turn, managed: boolean, sinceMs: number): AddressState & { is: 'lingering' } {
-  const reading = { ...FIRST_READING, readAtMs: turn.nowMs + FIRST_READING.pauseMs };
-  return { is: 'lingering', managed, untilMs: sinceMs + turn.draft.settings.worstMoveMs, reading };
+  const { ownerReadPace, worstMoveMs } = turn.draft.settings;
+  const reading = { ...FIRST_READING, readAtMs: turn.nowMs + FIRST_READING.pauseMs * ownerReadPace };
+  return { is: 'lingering', managed, untilMs: sinceMs + worstMoveMs, reading };
 }
 
 /** An address that an earlier agent on this node left bound, its owner to be read from an instant on. */

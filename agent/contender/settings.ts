@@ -51,6 +51,11 @@ export interface ContenderSettings {
   readonly claimTimeoutMs: number;
   /** How often a settled holder reads the owner back. */
   readonly verifyIntervalMs: number;
+  /**
+   * So many times longer are all pauses between two reads of an owner, but for the verify interval, than where a provider grants
+   * thousands of requests an hour. 1 there, and on L2.
+   */
+  readonly ownerReadPace: number;
   readonly whenAllUnhealthy: 'keep' | 'release';
   /** What a holder does with routed addresses when the API has been silent for its whole tenure. On L2 it always releases. */
   readonly onApiLoss: 'hold' | 'release';

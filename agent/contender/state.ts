@@ -5,6 +5,7 @@
  * has exactly the fields that make sense in it.
  */
 import type { Basis, Role } from './command.ts';
+import type { Contest } from './contest.ts';
 import type { LinkView, Residence } from './input.ts';
 import { termAmong } from './lease.ts';
 import type { LeaseSight, Observation, ReliefCause, Term } from './lease.ts';
@@ -153,6 +154,8 @@ export type AddressState =
       readonly managed: boolean;
       readonly problem: string | null;
       readonly claim: Claim;
+      /** Null while nobody else seems to claim it. */
+      readonly contest: Contest | null;
       /** Null where nothing is announced. */
       readonly announcing: Announcing | null;
     }

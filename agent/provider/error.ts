@@ -39,17 +39,20 @@ export class ProviderError extends Error {
   readonly providerCode: string | null;
   /** What the provider finds fault with in what it was sent, by the provider's own names. */
   readonly fields: readonly string[];
+  /** Whether the request may have left this machine. */
+  readonly wasSent: boolean;
 
   constructor(
     code: ProviderErrorCode,
     message: string,
-    said: { retryAfterMs?: number | null; providerCode?: string | null; fields?: readonly string[] } = {},
+    said: { retryAfterMs?: number | null; providerCode?: string | null; fields?: readonly string[]; wasSent?: boolean } = {},
   ) {
     super(message);
     this.code = code;
     this.retryAfterMs = said.retryAfterMs ?? null;
     this.providerCode = said.providerCode ?? null;
     this.fields = said.fields ?? [];
+    this.wasSent = said.wasSent ?? true;
   }
 
   /** Whether trying again cannot help before a person has acted. */

@@ -13,6 +13,7 @@ import type { ProviderErrorCode } from './error.ts';
 import type { ProviderAnswer, ProviderHttp } from './http.ts';
 import { codeOfStatus } from './http-status.ts';
 import { waitForEnd } from './polling.ts';
+import { rateLimitPauseMs } from './rate-limit.ts';
 
 /** A read that hangs is worth less than the next one; a write that may have been accepted is worth waiting for. */
 const READ_TIMEOUT_MS = 2_000;
@@ -21,9 +22,6 @@ const PAGE_LENGTH = 50;
 const PAGES_MAX = 100;
 /** How many wrong fields are named for people. */
 const FIELDS_MAX = 5;
-/** What the documentation grants a project: one request per second on average. */
-const REFILL_MS = 1_000;
-const RATE_LIMIT_PAUSE_MAX_MS = 60_000;
 
 /** An action as the API reports it; `error` says why it failed. */
 export interface HcloudAction {
@@ -195,20 +193,4 @@ function toError(what: string, answer: ProviderAnswer, body: unknown, wallMs: nu
   const message = parts.filter((part) => part !== undefined && part !== '').join('; ');
   const retryAfterMs = code === 'rate-limited' ? rateLimitPauseMs(answer, wallMs) : null;
   return new ProviderError(code, message, { retryAfterMs, providerCode: named ?? null, fields });
-}
-
-/**
- * How long until the project may send a request again. RateLimit-Reset is the second when the whole budget is back; the
- * budget refills evenly, so one request is possible after its share of that time.
- */
-function rateLimitPauseMs({ headers }: ProviderAnswer, wallMs: number): number {
-  const limit = Number(headers['ratelimit-limit']);
-  const remaining = Number(headers['ratelimit-remaining']);
-  const resetS = Number(headers['ratelimit-reset']);
-  const date = headers['date'];
-  // Both instants are the server's where it names its own time, so that our clock may be wrong.
-  const nowMs = typeof date === 'string' && !Number.isNaN(Date.parse(date)) ? Date.parse(date) : wallMs;
-  if (![limit, remaining, resetS].every(Number.isFinite) || limit <= remaining) return REFILL_MS;
-  const perRequestMs = (resetS * 1_000 - nowMs) / (limit - remaining);
-  return Math.min(RATE_LIMIT_PAUSE_MAX_MS, Math.max(REFILL_MS, perRequestMs));
 }

@@ -4,7 +4,7 @@
  * Guarantees: looks before it writes, writes only while it may, waits for the action's end and believes nothing but the
  * owner read back. It never unassigns an address that it does not assign again right after.
  */
-import { contains, parseAddress } from '../address.ts';
+import { covers } from '../address.ts';
 import { asError } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import type { ClaimOutcome, Owner } from '../contender/input.ts';
@@ -212,12 +212,6 @@ function parseFloatingIp(json: unknown): FloatingIp | null {
   // An owner that cannot be read is not the same as none.
   if (id === undefined || ip === undefined || (server === null && at(json, 'server') !== null)) return null;
   return { id, ip, name: messageAt(json, 'name') ?? '', server, isBlocked: at(json, 'blocked') === true };
-}
-
-/** Whether a floating IP as the API writes it (`198.51.100.77`, `2001:db8:7:9::/64`) covers an address. */
-export function covers(floatingIp: string, address: string): boolean {
-  const [range, wanted] = [parseAddress(floatingIp), parseAddress(address)];
-  return range !== null && wanted !== null && contains(range.bytes, range.prefixLength, wanted.bytes);
 }
 
 function serverName(server: number | null): string {

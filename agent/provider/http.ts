@@ -22,6 +22,8 @@ export interface ProviderCall {
   readonly json?: Readonly<Record<string, unknown>>;
   /** Sent as `application/x-www-form-urlencoded`, in place of JSON. */
   readonly form?: Readonly<Record<string, string>>;
+  /** Set where the API is reached over IPv4 alone, whatever else its name stands for. */
+  readonly family?: 4;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -53,7 +55,7 @@ export function createProviderHttp(clock: Clock, { userAgent, lookup }: Outbound
 }
 
 async function exchange(
-  { method, url, headers, json, form }: ProviderCall,
+  { method, url, headers, json, form, family }: ProviderCall,
   { agent, userAgent, lookup, signal }: Outbound & { agent: { http: http.Agent; https: https.Agent }; signal: AbortSignal },
 ): Promise<ProviderAnswer> {
   const stop = new AbortController();
@@ -65,6 +67,7 @@ async function exchange(
     ...(form === undefined ? {} : { form }),
     agent,
     dnsLookup: lookup,
+    ...(family === undefined ? {} : { dnsLookupIpVersion: family }),
     signal: stop.signal,
     retry: { limit: 0 },
     followRedirect: false,
@@ -84,6 +87,7 @@ async function exchange(
 /** The library's own error is not kept as a cause: it carries the request with its headers. */
 function toProviderError(error: Error, { method, url }: ProviderCall): ProviderError {
   const code = error instanceof RequestError ? error.code : '';
-  const isUnknown = method !== 'GET' && (error instanceof DeadlineExceeded || !NEVER_SENT.includes(code));
-  return new ProviderError(isUnknown ? 'unknown-outcome' : 'unavailable', `${method} ${url}: ${error.message || code}`);
+  const wasSent = error instanceof DeadlineExceeded || !NEVER_SENT.includes(code);
+  const isUnknown = method !== 'GET' && wasSent;
+  return new ProviderError(isUnknown ? 'unknown-outcome' : 'unavailable', `${method} ${url}: ${error.message || code}`, { wasSent });
 }

@@ -7,7 +7,9 @@
 import type { Clock } from '../clock.ts';
 import type { RunCommand } from '../host.ts';
 import { ProviderError } from './error.ts';
-import type { ProviderAnswer, ProviderHttp } from './http.ts';
+import type { ProviderHttp } from './http.ts';
+import { budgetOf } from './rate-limit.ts';
+import type { SaidBudget } from './rate-limit.ts';
 
 /** One exchange that has ended. */
 export interface ProviderExchange {
@@ -17,7 +19,7 @@ export interface ProviderExchange {
   readonly code: string;
   readonly elapsedMs: number;
   /** How many requests the provider grants and how many of them are left, where the answer says so. */
-  readonly budget: { readonly limit: number; readonly remaining: number } | null;
+  readonly budget: SaidBudget | null;
 }
 
 /** Wraps HTTP so that each exchange is told of once it has ended. */
@@ -53,14 +55,4 @@ export function observedRun(run: RunCommand, clock: Clock, onExchange: (exchange
       throw error;
     }
   };
-}
-
-/** RateLimit-Limit and RateLimit-Remaining, as Hetzner's APIs send them: https://docs.hetzner.cloud (rate limiting). */
-function budgetOf({ headers }: ProviderAnswer): ProviderExchange['budget'] {
-  const [limit, remaining] = [countIn(headers['ratelimit-limit']), countIn(headers['ratelimit-remaining'])];
-  return limit === null || remaining === null ? null : { limit, remaining };
-}
-
-function countIn(header: string | readonly string[] | undefined): number | null {
-  return typeof header === 'string' && /^\d{1,15}$/.test(header.trim()) ? Number(header) : null;
 }

@@ -1,9 +1,10 @@
 /**
  * What is known of a provider before it is asked anything.
  *
- * Guarantees: plain data. Whatever depends on the provider and is not said by it at run time stands here and nowhere else.
+ * Guarantees: plain data, but for how a refusal is read. Whatever depends on the provider and is not said by it at run time stands here and nowhere else.
  */
 import type { AddressKind } from '../contender/settings.ts';
+import type { ProviderAnswer } from './http.ts';
 
 export interface ProviderProfile {
   readonly kind: AddressKind;
@@ -13,10 +14,17 @@ export interface ProviderProfile {
   readonly verifyIntervalMs: number;
   /** Whether the provider tells on which interface the traffic arrives, so that nothing is bound with `INTERFACE=auto` before it has. */
   readonly tellsInterface?: true;
+  /** How many times longer the other pauses between two reads of an owner are than usual; 1 where it does not say. */
+  readonly ownerReadPace?: number;
   /** Every request that is made of it, in the words of its documentation. Nobody is asked on a shared segment. */
   readonly operations: Readonly<Record<string, Operation>>;
   /** What it grants in a span of time, where its documentation says so. What its answers say comes on top of that. */
   readonly limits: readonly Limit[];
+  /**
+   * How long an answer asks to be left alone, in milliseconds; null where it does not. Only for a provider that says so otherwise
+   * than with status 429.
+   */
+  readonly refusalPauseMs?: (answer: ProviderAnswer) => number | null;
 }
 
 export interface Operation {

@@ -7,12 +7,16 @@ import type { AddressKind } from '../contender/settings.ts';
 import { HCLOUD_ALIAS_IP } from './hcloud-alias-ip.ts';
 import { EXEC } from './exec.ts';
 import { HCLOUD_FLOATING_IP } from './hcloud-floating-ip.ts';
+import { HETZNER_ROBOT } from './hetzner-robot.ts';
 import { L2_PROFILE } from './l2.ts';
+import { NETCUP } from './netcup.ts';
 import type { ProviderProfile } from './profile.ts';
 
 const PROFILES = {
   'hcloud-floating-ip': HCLOUD_FLOATING_IP,
   'hcloud-alias-ip': HCLOUD_ALIAS_IP,
+  netcup: NETCUP,
+  'hetzner-robot': HETZNER_ROBOT,
   exec: EXEC,
   l2: L2_PROFILE,
 } as const satisfies Readonly<Record<string, ProviderProfile>>;

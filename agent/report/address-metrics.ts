@@ -9,6 +9,7 @@ import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { Clock } from '../clock.ts';
 import type { Report } from '../contender/command.ts';
+import { patienceMs } from '../contender/contest.ts';
 import type { ClaimOutcome, Owner } from '../contender/input.ts';
 import type { AddressState, Contender } from '../contender/state.ts';
 import type { Provider } from '../ports.ts';
@@ -42,6 +43,7 @@ export class AddressMetrics {
   readonly #bound;
   readonly #owner;
   readonly #claimDuration;
+  readonly #patience;
   readonly #repairs;
   readonly #conflicts;
 
@@ -73,6 +75,12 @@ export class AddressMetrics {
       help: 'How long it took to have the provider route an address to this node, by how that ended: `confirmed`, `failed` (in time, or until something changes), `refused` (a person must act), `withdrawn` (not wanted any more). Not on a shared segment.',
       labelNames: ['outcome'] as const,
       buckets: CLAIM_BUCKETS_S,
+      registers,
+    });
+    this.#patience = new Gauge({
+      name: 'leasehold_address_claim_patience_seconds',
+      help: 'How long this agent leaves an address to whoever takes it away before it claims it back; 0 while nobody contests it. It doubles each time up to five minutes. Not on a shared segment.',
+      labelNames: ['address'] as const,
       registers,
     });
     this.#repairs = new Counter({
@@ -127,6 +135,8 @@ export class AddressMetrics {
       this.#bound.set({ address }, seen === 'absent' ? 0 : 1);
       setState(this.#state, 'state', { states: STATES, present: addresses[address]?.is ?? null, rest: { address } });
       if (!this.#isRouted) continue;
+      const state = addresses[address];
+      this.#patience.set({ address }, state?.is === 'bound' ? patienceMs(state.contest) / 1_000 : 0);
       setState(this.#owner, 'owner', { states: OWNERS, present: owners.get(address)?.owner.is ?? 'unknown', rest: { address } });
     }
   }

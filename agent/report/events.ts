@@ -34,6 +34,8 @@ export const INCIDENT_EVENTS: { readonly [Name in Incident]: Kind | null } = {
   unrelieved: { reason: 'Unrelieved', action: 'AskForRelief', type: 'Warning', ...BOTH },
   'claim-failed': { reason: 'ClaimFailed', action: 'Claim', type: 'Warning', ...BOTH },
   'owner-drifted': { reason: 'RouteMoved', action: 'Claim', type: 'Warning', ...BOTH },
+  contested: { reason: 'AddressContested', action: 'Claim', type: 'Warning', ...BOTH },
+  'contest-over': { reason: 'AddressUncontested', action: 'Claim', type: 'Normal', ...BOTH },
   'bind-failed': { reason: 'BindFailed', action: 'Bind', type: 'Warning', ...BOTH },
   'address-repaired': { reason: 'AddressRepaired', action: 'Bind', type: 'Warning', ...BOTH },
   'address-left-behind': { reason: 'AddressLeftBehind', action: 'Unbind', type: 'Warning', ...BOTH },

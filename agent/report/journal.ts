@@ -48,6 +48,8 @@ const LEVELS: { readonly [Name in Incident]: 'info' | 'warn' | 'error' } = {
   'claim-failed': 'error',
   'claim-confirmed': 'info',
   'owner-drifted': 'warn',
+  contested: 'error',
+  'contest-over': 'info',
   'owner-unknown': 'warn',
   'owner-known': 'info',
   'release-failed': 'warn',

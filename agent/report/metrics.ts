@@ -10,6 +10,7 @@ import type { Report } from '../contender/command.ts';
 import type { Owner } from '../contender/input.ts';
 import type { Contender } from '../contender/state.ts';
 import type { EventCounts } from '../kube/event-recorder.ts';
+import type { BudgetStatus } from '../provider/budget.ts';
 import type { ProviderProfile } from '../provider/profile.ts';
 import { AddressMetrics } from './address-metrics.ts';
 import { ContenderMetrics } from './contender-metrics.ts';
@@ -38,6 +39,8 @@ export interface MetricSources {
   readonly probes: readonly { readonly probe: string; readonly healthy: boolean | null }[];
   readonly watchStands: boolean;
   readonly isProviderReady: boolean;
+  /** What the ledger of requests says; null where there is no provider to ask. */
+  readonly budget: BudgetStatus | null;
   readonly isReady: boolean;
   readonly droppedLogLines: number;
   readonly events: EventCounts;

@@ -318,12 +318,23 @@ function agentFacts(status: StatusDocument): Markup {
   return facts([
     ['Ready', ready ? 'yes' : markup`no: ${foreign(status.notReadyBecause.join('; '))}`],
     ['Provider', markup`<span class="name">${provider.name}</span>: ${foreign(provider.reason)}`],
+    ...(provider.budget === null ? [] : [['Budget', budgetText(provider.budget)] as const]),
     ['Interface', link.problem === null ? 'well' : foreign(link.problem)],
     ['Watch', watch.stands ? 'stands' : markup`does not stand${watch.problem === null ? '' : markup`: ${foreign(watch.problem)}`}`],
     ['On this node', residence === null ? 'not known yet' : foreign(residence.reason)],
     ['Identity', markup`<span class="mono">${foreign(identity)}</span>`],
     ...(status.droppedLogLines === 0 ? [] : [['Log', `${status.droppedLogLines} lines dropped`] as const]),
   ]);
+}
+
+/** What is used of what the provider grants: of each limit, and of what its answers say. */
+function budgetText({ limits, said, quietUntil }: NonNullable<StatusDocument['provider']['budget']>): Markup {
+  const parts = [
+    ...(said === null ? [] : [`${said.remaining} of ${said.limit} requests left, as the provider says`]),
+    ...limits.map(({ name, used, max, withinMs }) => `${name}: ${used} of ${max} within ${withinMs / 60_000} min`),
+    ...(quietUntil === null ? [] : ['nothing but claims is asked for now']),
+  ];
+  return markup`${foreign(parts.length === 0 ? 'nothing is limited' : parts.join('; '))}`;
 }
 
 function timelineOf({ transitions, node }: StatusDocument, times: Times): Markup {

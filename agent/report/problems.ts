@@ -5,10 +5,12 @@
  * for something. A cause that shows in two places is named once.
  */
 import { hindranceOf } from '../contender/candidate.ts';
+import { describe } from '../contender/contest.ts';
 import type { Owner } from '../contender/input.ts';
 import { termOf } from '../contender/lease.ts';
 import { isHoldingOver } from '../contender/state.ts';
 import type { AddressState, Contender } from '../contender/state.ts';
+import type { BudgetStatus, LimitStatus } from '../provider/budget.ts';
 
 export interface Problem {
   /** What it is about: an address, or a word such as `provider` or `Kubernetes API`. */
@@ -26,12 +28,15 @@ export interface ProblemSources {
   readonly lease: { readonly namespace: string; readonly name: string };
   readonly watch: { readonly stands: boolean; readonly problem: string | null };
   readonly owners: ReadonlyMap<string, { readonly owner: Owner; readonly atMs: number }>;
+  readonly provider: { readonly budget: BudgetStatus | null };
   /** As Reachability words them: what it is about, a colon, and the reason. */
   readonly readinessProblems: readonly string[];
   readonly droppedLogLines: number;
 }
 
 const API = 'Kubernetes API';
+const CONTESTED =
+  'Find out who else moves it, and stop that: a second installation with another Lease, keepalived or a script with the same credentials, a person. This node goes on claiming it, ever more rarely.';
 const PASSES = 'Nothing: this passes by itself soon after the start.';
 
 const ADVICE = {
@@ -53,6 +58,7 @@ export function problemsOf(sources: ProblemSources): Problem[] {
     ...hindranceProblem(sources),
     ...sources.contender.settings.addresses.flatMap((address) => addressProblems(sources, address)),
     ...readinessProblems(sources),
+    ...budgetProblems(sources),
     ...interfaceProblem(sources),
     ...watchProblem(sources),
     ...residenceProblem(sources),
@@ -125,7 +131,9 @@ function addressProblems({ contender, owners }: ProblemSources, address: string)
       : 'It is tried again by itself. Mend what the sentence names.';
     found.push({ name: address, level: isOffice ? 'fail' : 'warn', message: `${address}: ${problem}`, advice });
   }
-  if (isOffice && state?.is === 'bound' && state.claim.is === 'confirmed' && owner?.is === 'other')
+  if (isOffice && state?.is === 'bound' && state.contest?.isTold === true)
+    found.push({ name: address, level: 'fail', message: `${address}: ${describe(state.contest, contender.nowMs)}`, advice: CONTESTED });
+  else if (isOffice && state?.is === 'bound' && state.claim.is === 'confirmed' && owner?.is === 'other')
     found.push({
       name: address,
       level: 'fail',
@@ -134,6 +142,37 @@ function addressProblems({ contender, owners }: ProblemSources, address: string)
         'It is claimed back by itself. If it moves again, find out who else moves it: a second agent, a script, a person with the token.',
     });
   return found;
+}
+
+/** What the provider grants is nearly used up. */
+function budgetProblems({ provider: { budget } }: ProblemSources): Problem[] {
+  if (budget === null) return [];
+  const { said, quietUntilMs, limits } = budget;
+  const advice =
+    'Nothing by itself: it passes. Find out what moves the addresses so often, or asks the provider with the same credentials.';
+  const isScarce = quietUntilMs !== null && said !== null && said.remaining <= said.reserve;
+  const scarce: Problem = {
+    name: 'budget',
+    level: 'warn',
+    message: `the provider has only ${said?.remaining ?? 0} of ${said?.limit ?? 0} requests left: they are kept for a failover, and nothing else is asked`,
+    advice,
+  };
+  return [
+    ...(isScarce ? [scarce] : []),
+    ...limits.flatMap((limit): Problem[] => {
+      const message = limitProblem(limit);
+      return message === null
+        ? []
+        : [{ name: 'budget', level: limit.used >= limit.max && limit.bindsFailover ? 'fail' : 'warn', message, advice }];
+    }),
+  ];
+}
+
+function limitProblem({ name, used, max, reserve, withinMs, bindsFailover }: LimitStatus): string | null {
+  if (used < max - reserve) return null;
+  const what = `${name}: ${used} of ${max} within ${withinMs / 60_000} min are used`;
+  if (!bindsFailover) return `${what} (MOVES_PER_HOUR), so it is not claimed back from whoever takes it away`;
+  return used < max ? `${what}, and the rest is kept for a failover` : `${what}, so a failover may have to wait`;
 }
 
 /** Why an address is not as it should be, or null. */

@@ -62,6 +62,7 @@ export class Reachability {
       check: (signal) => provider.check(signal),
       owner: async (address, signal) => {
         const owner = await provider.owner(address, signal);
+        if (owner.is === 'unknown' && owner.notBeforeMs !== undefined) return owner;
         this.#noteOwner(address, owner);
         this.#noteProvider('owner', owner.is === 'unknown' ? owner.message : null);
         return owner;
@@ -93,6 +94,8 @@ export class Reachability {
         this.#noteOwner(address, { is: 'self' });
         return this.#noteProvider('claim', null);
       case 'failed':
+        // What was not asked says nothing about the provider.
+        if (outcome.notBeforeMs !== undefined && !outcome.definitive) return;
         // What only passes shows in reads, too. A token that may not write shows nowhere else.
         return outcome.definitive ? this.#noteProvider('claim', outcome.message) : this.#noteProvider('owner', outcome.message);
       case 'withdrawn':

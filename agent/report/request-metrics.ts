@@ -2,13 +2,15 @@
  * What is counted and measured of requests: to the Kubernetes API, to the provider, and what the provider grants.
  *
  * Guarantees: verbs, resources and operations are words of this program's own, and a code is a status of HTTP, an exit code or one
- * of three words, so others cannot make labels grow. The usual answers are there from the start; a budget is, once it has been told.
+ * of three words, so others cannot make labels grow. The usual answers are there from the start.
  */
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { KubeExchange } from '../kube/observed-http.ts';
 import type { ProviderExchange } from '../provider/observed-http.ts';
+import type { BudgetStatus } from '../provider/budget.ts';
 import type { ProviderProfile } from '../provider/profile.ts';
+import { BudgetMetrics } from './budget-metrics.ts';
 
 const KUBERNETES_BUCKETS_S = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 5];
 const PROVIDER_BUCKETS_S = [0.1, 0.25, 0.5, 1, 2, 5];
@@ -24,20 +26,17 @@ const LEASE_CODES: Readonly<Record<string, readonly string[]>> = {
 };
 
 export class RequestMetrics {
-  readonly #provider: string;
   readonly #kubernetes;
   readonly #kubernetesDuration;
   readonly #watchUp;
   readonly #operations;
   readonly #operationDuration;
   readonly #providerReady;
-  readonly #budgetLimit;
-  readonly #budgetRemaining;
+  readonly #budget;
 
   /** `operations`: what is asked of the provider; nothing on a shared segment. */
   constructor(registry: Registry, provider: string, operations: ProviderProfile['operations']) {
     const registers = [registry];
-    this.#provider = provider;
     this.#kubernetes = new Counter({
       name: 'leasehold_kubernetes_requests_total',
       help: 'Requests to the Kubernetes API, by verb, resource and the answer’s status; without an answer `unreachable` (not carried out), `no-answer` (perhaps carried out) or `aborted` (by the agent). A watch counts when it begins.',
@@ -74,18 +73,7 @@ export class RequestMetrics {
       help: 'Whether nothing is known to be wrong with the provider: 1 or 0. `/status` says what is.',
       registers,
     });
-    this.#budgetLimit = new Gauge({
-      name: 'leasehold_provider_budget_limit_requests',
-      help: 'How many requests the provider grants, as its last answer said. Hetzner grants them to a whole project, which others may use, too.',
-      labelNames: ['provider'] as const,
-      registers,
-    });
-    this.#budgetRemaining = new Gauge({
-      name: 'leasehold_provider_budget_remaining_requests',
-      help: 'How many of these requests were left, as its last answer said.',
-      labelNames: ['provider'] as const,
-      registers,
-    });
+    this.#budget = new BudgetMetrics(registry, provider);
     for (const [verb, codes] of Object.entries(LEASE_CODES)) {
       for (const code of codes) this.#kubernetes.inc({ verb, resource: 'leases', code }, 0);
       this.#kubernetesDuration.zero({ verb, resource: 'leases' });
@@ -104,13 +92,20 @@ export class RequestMetrics {
   provider({ operation, code, elapsedMs, budget }: ProviderExchange): void {
     this.#operations.inc({ operation, code });
     this.#operationDuration.observe({ operation }, elapsedMs / 1_000);
-    if (budget === null) return;
-    this.#budgetLimit.set({ provider: this.#provider }, budget.limit);
-    this.#budgetRemaining.set({ provider: this.#provider }, budget.remaining);
+    if (budget !== null) this.#budget.said(budget);
   }
 
   /** Brings up to date what is a state and not a count. */
-  refresh({ watchStands, isProviderReady }: { readonly watchStands: boolean; readonly isProviderReady: boolean }): void {
+  refresh({
+    watchStands,
+    isProviderReady,
+    budget,
+  }: {
+    readonly watchStands: boolean;
+    readonly isProviderReady: boolean;
+    readonly budget: BudgetStatus | null;
+  }): void {
+    this.#budget.refresh(budget);
     this.#watchUp.set(watchStands ? 1 : 0);
     this.#providerReady.set(isProviderReady ? 1 : 0);
   }

@@ -5,12 +5,14 @@
  */
 import { hindranceOf } from '../contender/candidate.ts';
 import type { Role } from '../contender/command.ts';
+import { patienceMs } from '../contender/contest.ts';
 import type { Owner, Residence } from '../contender/input.ts';
 import { nodeOfIdentity, termOf } from '../contender/lease.ts';
 import type { ReliefCause, Term } from '../contender/lease.ts';
 import type { AddressKind } from '../contender/settings.ts';
 import { isAlone, officeTerm, roleOf } from '../contender/state.ts';
 import type { AddressState, Claim, Contender, Hindrance } from '../contender/state.ts';
+import type { BudgetStatus } from '../provider/budget.ts';
 import type { ProbeStatus } from '../probe/prober.ts';
 import type { TransitionEntry } from './journal.ts';
 import type { Preflight } from './preflight.ts';
@@ -20,7 +22,8 @@ import type { Problem } from './problems.ts';
 export interface StatusSources {
   readonly version: string;
   readonly lease: { readonly namespace: string; readonly name: string };
-  readonly provider: { readonly name: string; readonly problem: string | null };
+  /** `budget`: what the ledger of requests says; null where there is no provider to ask. */
+  readonly provider: { readonly name: string; readonly problem: string | null; readonly budget: BudgetStatus | null };
   readonly watch: { readonly stands: boolean; readonly problem: string | null };
   readonly contender: Contender;
   readonly nowMs: number;
@@ -67,7 +70,14 @@ export interface StatusDocument {
   readonly term: Term | null;
   readonly deadline: { readonly tenureEnds: string; readonly inMs: number } | null;
   readonly addresses: readonly StatusAddress[];
-  readonly provider: { readonly name: string; readonly kind: AddressKind; readonly ready: boolean; readonly reason: string };
+  readonly provider: {
+    readonly name: string;
+    readonly kind: AddressKind;
+    readonly ready: boolean;
+    readonly reason: string;
+    /** How much of what the provider grants is used; null on a shared segment. */
+    readonly budget: StatusBudget | null;
+  };
   readonly watch: { readonly stands: boolean; readonly problem: string | null };
   readonly residence: { readonly is: Residence; readonly reason: string } | null;
   readonly interface: { readonly problem: string | null };
@@ -84,6 +94,27 @@ export interface StatusDocument {
   readonly droppedLogLines: number;
 }
 
+export interface StatusBudget {
+  readonly limits: readonly {
+    readonly name: string;
+    readonly used: number;
+    readonly max: number;
+    readonly withinMs: number;
+    /** How many of them are kept for a failover. */
+    readonly reserve: number;
+    /** False where a failover may go beyond it. */
+    readonly bindsFailover: boolean;
+    /** When anything but a failover may use it again; null: now. */
+    readonly next: string | null;
+  }[];
+  /** What the last answer said that named a budget. */
+  readonly said: { readonly limit: number; readonly remaining: number; readonly reserve: number; readonly at: string } | null;
+  /** Until when nothing but claims is asked; null: no such time. */
+  readonly quietUntil: string | null;
+  readonly moves: BudgetStatus['moves'];
+  readonly heldBack: BudgetStatus['heldBack'];
+}
+
 export interface StatusAddress {
   readonly address: string;
   /** In words. */
@@ -96,6 +127,13 @@ export interface StatusAddress {
   readonly interfaceReason: string | null;
   readonly lifetimeMs: number | null;
   readonly owner: (Owner & { readonly readAt: string }) | null;
+  /** Somebody else claims it, too: how often it was taken away, and for how long it is left there; null while nobody does. */
+  readonly contest: {
+    readonly losses: number;
+    readonly since: string;
+    readonly patienceMs: number;
+    readonly nextClaim: string | null;
+  } | null;
 }
 
 export interface StatusProbe extends Omit<ProbeStatus, 'answeredAtMs'> {
@@ -147,6 +185,7 @@ export function statusDocument(sources: StatusSources): StatusDocument {
         interfaceReason: contender.link?.reasons[address] ?? null,
         lifetimeMs: seen?.is === 'ours' ? seen.remainingMs : null,
         owner: read === undefined ? null : { ...read.owner, readAt: toWall(read.atMs) },
+        contest: contestOf(state, toWall),
       };
     }),
     provider: {
@@ -154,6 +193,7 @@ export function statusDocument(sources: StatusSources): StatusDocument {
       kind: settings.kind,
       ready: sources.provider.problem === null,
       reason: sources.provider.problem ?? contender.provider?.reason ?? 'it has not been asked yet',
+      budget: budgetOf(sources.provider.budget, toWall),
     },
     watch: sources.watch,
     residence: contender.residence,
@@ -173,12 +213,31 @@ export function statusDocument(sources: StatusSources): StatusDocument {
   };
 }
 
+function contestOf(state: AddressState | undefined, toWall: (atMs: number) => string): StatusAddress['contest'] {
+  if (state?.is !== 'bound' || state.contest === null) return null;
+  const { contest, claim } = state;
+  const nextClaim = claim.is === 'due' && !claim.isFirst ? toWall(claim.atMs) : null;
+  return { losses: contest.losses, since: toWall(contest.sinceMs), patienceMs: patienceMs(contest), nextClaim };
+}
+
+function budgetOf(budget: BudgetStatus | null, toWall: (atMs: number) => string): StatusBudget | null {
+  if (budget === null) return null;
+  const { limits, said, quietUntilMs, moves, heldBack } = budget;
+  return {
+    limits: limits.map(({ freeAtMs, ...limit }) => ({ ...limit, next: freeAtMs === null ? null : toWall(freeAtMs) })),
+    said: said === null ? null : { limit: said.limit, remaining: said.remaining, reserve: said.reserve, at: toWall(said.atMs) },
+    quietUntil: quietUntilMs === null ? null : toWall(quietUntilMs),
+    moves,
+    heldBack,
+  };
+}
+
 function describe(state: AddressState | undefined, isAlone: boolean): string {
   switch (state?.is) {
     case 'bound':
       return state.claim.is === 'not-needed'
         ? 'bound'
-        : `bound${state.managed ? '' : ' by somebody else'}, ${state.claim.is === 'due' ? 'claim due' : state.claim.is}`;
+        : `bound${state.managed ? '' : ' by somebody else'}, ${state.claim.is === 'due' ? 'claim due' : state.claim.is}${state.contest?.isTold === true ? ', contested' : ''}`;
     case 'absent':
       return state.problem === null ? 'not bound' : `not bound: ${state.problem}`;
     case 'probing':

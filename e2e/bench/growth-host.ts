@@ -51,6 +51,7 @@ function startContender(name: string, index: number): ContenderLoop {
     worstMoveMs: 0,
     claimTimeoutMs: 30_000,
     verifyIntervalMs: 30_000,
+    ownerReadPace: 1,
     whenAllUnhealthy: 'keep',
     onApiLoss: 'release',
   } as const;

@@ -56,6 +56,8 @@ export const MOVE_MS = 5_000;
 const MOVE_PART_MS = 500;
 /** What each change beyond the first may take besides the provider's own time. */
 const STEP_MS = 500;
+/** Until a holder believes what it has read, and has begun to claim. */
+const FOUND_OUT_MS = 2_000;
 
 /** Behind one provider that routes. */
 export const routed = (outageMs: number, atTheEnd: AtTheEnd, nodes = 2): Expectation => ({ outageMs, nodes, atTheEnd });
@@ -72,15 +74,39 @@ export function handedOver(outageMs: number, atTheEnd: AtTheEnd, nodes = 2): Exp
 
 /** Behind any provider that routes, where nobody answers until the address has moved. */
 export function movedLate(outageMs: number, atTheEnd: AtTheEnd, nodes = 2): Expectations {
-  return behindEach(({ steps, moveMs }) => {
-    const slowerMs = Math.max(0, steps * moveMs + (steps - 1) * STEP_MS - MOVE_PART_MS);
-    return routed(outageMs + slowerMs, atTheEnd, nodes);
-  });
+  return behindEach(({ steps, moveMs }) => routed(outageMs + slowerMs({ steps, moveMs }), atTheEnd, nodes));
+}
+
+/** Like `movedLate`, where the provider is left alone for a while in between and is asked again then. */
+export function movedAtSecondTry(outageMs: number, atTheEnd: AtTheEnd, nodes = 2): Expectations {
+  return behindEach(({ steps, moveMs, patienceMs = 0 }) =>
+    routed(outageMs + moveMs + patienceMs + slowerMs({ steps, moveMs }), atTheEnd, nodes),
+  );
+}
+
+/** How much longer a whole move takes than what is counted anyway. */
+function slowerMs({ steps, moveMs }: Pick<RoutedArrangement, 'steps' | 'moveMs'>): number {
+  return Math.max(0, steps * moveMs + (steps - 1) * STEP_MS - MOVE_PART_MS);
 }
 
 /** Behind those that need two changes for a move. */
 export function betweenChanges(outageMs: number, atTheEnd: AtTheEnd, nodes = 3): Expectations {
   return behindEach(({ steps, moveMs }) => (steps === 2 ? routed(outageMs + 2 * (moveMs + STEP_MS), atTheEnd, nodes) : null));
+}
+
+/** Behind any provider that routes and is asked often, where the address is moved by somebody else and has to be moved back. */
+export function foundOut(atTheEnd: AtTheEnd): Expectations {
+  return behindEach((arrangement) => {
+    const { steps, moveMs, verifyS } = arrangement;
+    return verifyS === null ? null : routed(verifyS * 1_000 + FOUND_OUT_MS + steps * (moveMs + STEP_MS), atTheEnd, 1);
+  });
+}
+
+/** Behind any provider that routes and may be asked with credentials again that it has refused. */
+export function trustedAgain(outageMs: number, atTheEnd: AtTheEnd, nodes = 2): Expectations {
+  return behindEach(({ steps, moveMs, isRefusedForGood }) =>
+    isRefusedForGood === true ? null : routed(outageMs + (steps - 1) * (moveMs + STEP_MS), atTheEnd, nodes),
+  );
 }
 
 function behindEach(expectation: (arrangement: RoutedArrangement) => Expectation | null): Expectations {

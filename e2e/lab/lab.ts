@@ -18,8 +18,6 @@ import type { Trial } from './verdict.ts';
 
 const CLIENT_INTERVAL_MS = 10;
 const SAMPLE_MS = 20;
-/** Often, so that what contradicts the provider is found in seconds. */
-const VERIFY_INTERVAL = '5s';
 /** How long it takes at the most until it is known that an attempt got no answer. */
 const ATTEMPT_KNOWN_MS = 600;
 const SETTLE_MS = 60_000;
@@ -43,6 +41,8 @@ export class Lab {
   readonly gaps = { betweenLooksMs: 0, betweenAttemptsMs: 0 };
   readonly #settings: LabSettings;
   #stage: LabStage | null = null;
+  /** How many faults the stage has seen. */
+  #tried = 0;
 
   constructor(settings: LabSettings) {
     this.#settings = settings;
@@ -50,7 +50,9 @@ export class Lab {
   }
 
   async try(fault: Fault, expected: Expectation): Promise<Trial> {
+    if (this.#tried >= (ARRANGEMENTS[this.arrangement].stageLasts ?? Number.POSITIVE_INFINITY)) await this.close();
     const stage = (this.#stage ??= await this.#open());
+    this.#tried += 1;
     await until('all is well', () => isWell(stage), SETTLE_MS);
     stage.takeMostAtOnce();
     const violations = stage.violations.length;
@@ -74,7 +76,7 @@ export class Lab {
     const nodes = stage.takeMostAtOnce();
     if (outageMs > expected.outageMs) problems.push(`clients were without an answer for longer than ${expected.outageMs}ms`);
     if (nodes > expected.nodes) problems.push(`${nodes} nodes had the address at once, and ${expected.nodes} may`);
-    problems.push(...stage.violations.slice(violations));
+    problems.push(...stage.violations.slice(violations), ...(stage.provider.lost?.() ?? []));
     const log = problems.length === 0 ? [] : whatAgentsSaid(stage, startedAt);
     const trial = { outageMs, nodes, from, to: stage.holder() ?? 'nobody', tookMs: settledAtMs - startedAtMs, problems, log };
     if (problems.length > 0) await this.close();
@@ -95,6 +97,7 @@ export class Lab {
   async close(): Promise<void> {
     const stage = this.#stage;
     this.#stage = null;
+    this.#tried = 0;
     if (stage === null) return;
     this.samples += stage.samples;
     this.framesHeard += stage.framesHeard;
@@ -111,12 +114,10 @@ export class Lab {
 
   async #open(): Promise<LabStage> {
     const { bundle, plane, arrangement } = this.#settings;
-    const { env, ...staged } = ARRANGEMENTS[arrangement].staged;
     const stage = await NamespaceStage.open(
       {
         bundle,
-        ...staged,
-        env: { VERIFY_INTERVAL, ...env },
+        ...ARRANGEMENTS[arrangement].staged,
         clientIntervalMs: CLIENT_INTERVAL_MS,
         sampleMs: SAMPLE_MS,
       },

@@ -448,6 +448,8 @@ export class NamespaceStage<LeaseApi extends Leases = Leases> implements Stage {
       ADDRESSES: this.#addresses.map(({ text }) => text).join(),
       ...provider,
       PROBES: 'http://127.0.0.1/',
+      // More faults strike here in an hour than a cluster sees in a year.
+      MOVES_PER_HOUR: '100000',
       ...(this.#options.providerTimeoutMs === undefined ? {} : { PROVIDER_TIMEOUT: `${this.#options.providerTimeoutMs}ms` }),
       ...this.#options.env,
     };

@@ -11,8 +11,10 @@ import {
   betweenChanges,
   cutPathsFor,
   everybody,
+  foundOut,
   handedOver,
   MOVE_MS,
+  movedAtSecondTry,
   movedLate,
   nextHolder,
   NOTHING_MS,
@@ -21,6 +23,7 @@ import {
   routed,
   startAgent,
   stopPolitely,
+  trustedAgain,
   unmoved,
 } from './fault.ts';
 import type { Fault, LabStage } from './fault.ts';
@@ -33,8 +36,6 @@ const ASKED_AGAIN_MS = { busy: 2_000, 'rate-limited': 4_000, unavailable: 2_000 
 const LONG_STEP_MS = 1_000;
 /** Until a third agent may follow, whose predecessor is dead. */
 const SUCCEEDED_MS = 5_000;
-/** Holders read the owner back each 5 s here. */
-const FOUND_OUT_MS = 8_000;
 
 async function troubleFor(stage: LabStage, trouble: Trouble, ms: number): Promise<void> {
   stage.provider.trouble(trouble);
@@ -46,7 +47,7 @@ async function troubleFor(stage: LabStage, trouble: Trouble, ms: number): Promis
 function cutOffWhile(trouble: keyof typeof ASKED_AGAIN_MS, what: string, ms: number): Fault {
   return {
     name: `node cut off, provider ${what} for ${ms / 1_000} s`,
-    expected: movedLate(MOVE_MS + ms + ASKED_AGAIN_MS[trouble], 'another node'),
+    expected: movedAtSecondTry(MOVE_MS + ms + ASKED_AGAIN_MS[trouble], 'another node'),
     strike: async (stage, holder) => {
       stage.provider.trouble(trouble);
       stage.cutOff(holder);
@@ -56,6 +57,15 @@ function cutOffWhile(trouble: keyof typeof ASKED_AGAIN_MS, what: string, ms: num
     },
     mend: reconnect,
   };
+}
+
+/** Lets a provider do what only it does, while something is done. */
+async function whileProvider(stage: LabStage, quirk: string, work: () => Promise<void>): Promise<void> {
+  const set = stage.provider.quirks?.[quirk];
+  if (set === undefined) throw new Error(`${stage.provider.name} never ${quirk}`);
+  set(true);
+  await work();
+  set(false);
 }
 
 /** Runs something while each read takes the provider 1 s. */
@@ -196,7 +206,7 @@ export const PROVIDER_FAULTS: readonly Fault[] = [
   },
   {
     name: 'node cut off, first move of the provider fails',
-    expected: movedLate(MOVE_MS + 2_000, 'another node'),
+    expected: movedAtSecondTry(MOVE_MS + 2_000, 'another node'),
     strike: async (stage, holder) => {
       const accepted = stage.provider.acceptedCount;
       stage.provider.trouble('move-fails');
@@ -205,6 +215,40 @@ export const PROVIDER_FAULTS: readonly Fault[] = [
       stage.provider.trouble(null);
     },
     mend: reconnect,
+  },
+  {
+    name: 'agent killed, its successor killed while the provider moves the address, which takes 6 s',
+    restarts: true,
+    expected: { 'hetzner-robot': routed(NOTHING_MS, 'another node', 3) },
+    strike: async (stage, holder) => {
+      const { moveMs, acceptedCount } = stage.provider;
+      stage.provider.moveMs = 6_000;
+      await stage.killAgent(holder);
+      const successor = await nextHolder(stage, holder);
+      await until('its move has begun', () => stage.provider.acceptedCount > acceptedCount);
+      await stage.killAgent(successor);
+      await nextHolder(stage, holder, successor);
+      stage.provider.moveMs = moveMs;
+    },
+    mend: startMissing,
+  },
+  {
+    name: 'agent stopped politely, while the provider replaces refresh tokens at each use',
+    restarts: true,
+    expected: { netcup: routed(NOTHING_MS, 'another node') },
+    strike: (stage, holder) =>
+      whileProvider(stage, 'replaces refresh tokens', async () => {
+        await stopPolitely(stage, holder);
+        const successor = await nextHolder(stage, holder);
+        await until('it is routed there', () => stage.owner() === successor);
+      }),
+    mend: startAgent,
+  },
+  {
+    name: 'provider takes back refresh tokens that it replaces, for 8 s',
+    expected: { netcup: routed(NOTHING_MS, 'same term', 1) },
+    strike: (stage) => whileProvider(stage, 'takes back refresh tokens that it replaces', () => pause(8_000)),
+    leavesMarks: true,
   },
   {
     name: 'provider names a wrong owner, for 6 s',
@@ -218,22 +262,25 @@ export const PROVIDER_FAULTS: readonly Fault[] = [
   },
   {
     name: 'address routed elsewhere by hand',
-    expected: movedLate(FOUND_OUT_MS, 'same term'),
+    expected: foundOut('same term'),
     strike: async (stage, holder) => {
       const [other = ''] = others(stage, holder);
       stage.provider.move(stage.address, other);
       await until('it is routed back', () => stage.owner() === holder);
     },
+    // Its holder is patient with whoever takes it away again soon.
+    leavesMarks: true,
   },
   {
     name: 'credentials revoked, for 6 s',
     expected: unmoved('same term'),
     strike: (stage) => troubleFor(stage, 'unauthorized', 6_000),
+    leavesMarks: true,
   },
   {
     name: 'agent stopped politely while the credentials are revoked, for 3 s',
     restarts: true,
-    expected: handedOver(NOTHING_MS, 'another node', 3),
+    expected: trustedAgain(NOTHING_MS, 'another node', 3),
     strike: async (stage, holder) => {
       const stopped = stopPolitely(stage, holder);
       await troubleFor(stage, 'unauthorized', 3_000);

@@ -8,15 +8,15 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { entryPoint } from '../../test/support/agent-process.ts';
-import { HcloudStandIn } from '../../test/support/hcloud-api.ts';
 import { spawnIn } from '../../test/support/namespaces.ts';
+import { STAND_INS } from '../../test/support/stand-ins/all.ts';
+import type { RoutedProviderName } from '../../test/support/stand-ins/all.ts';
+import type { ProviderStandIn } from '../../test/support/stand-ins/stand-in.ts';
 import type { Assets } from '../control-plane/assets.ts';
 import { ControlPlane, kubeconfigFor } from '../control-plane/control-plane.ts';
 import type { Attempt } from '../lab/client.ts';
-import { API_IPS, buildNetwork, PLACES, removeNetwork, routeTo } from '../lab/network.ts';
-import type { Topology } from '../lab/network.ts';
+import { API_IPS, buildNetwork, PLACES, removeNetwork, routeAddress } from '../lab/network.ts';
 import { LocalServices, startClient } from '../lab/players.ts';
-import { FLOATING_IP } from '../lab/stage.ts';
 import { Controllers } from './controllers.ts';
 import { KUBELET_PORT } from './kubelet.ts';
 import type { KubeletOptions } from './kubelet.ts';
@@ -25,18 +25,24 @@ export interface ClusterOptions {
   readonly bundle: string;
   readonly assets: Assets & { is: 'available' };
   readonly folder: string;
-  readonly topology: Topology;
+  /** Who routes the address; null where the nodes share a segment and nobody does. */
+  readonly provider: RoutedProviderName | null;
+  /** The address that clients try. */
+  readonly address: string;
 }
 
-const FLOATING_IP_ID = 4711;
-const ACTION_MS = 500;
+/** How long one change takes at a provider. */
+const MOVE_MS = 500;
 const RECONCILE_MS = 200;
 
 export class Cluster {
   readonly nodes = PLACES.map(({ name }) => name);
   readonly attempts: Attempt[] = [];
   readonly plane: ControlPlane;
-  readonly hcloud: HcloudStandIn;
+  /** Null where the nodes share a segment. */
+  readonly provider: ProviderStandIn | null;
+  /** The nodes that the provider has routed the address to, one after the other. */
+  readonly owners: readonly string[];
   /** A kubeconfig of an administrator. */
   readonly kubeconfig: string;
   readonly #services = new LocalServices();
@@ -45,31 +51,24 @@ export class Cluster {
   readonly #reconciled: Promise<void>;
   #isClosed = false;
 
-  private constructor(plane: ControlPlane, hcloud: HcloudStandIn, kubeconfig: string) {
-    this.plane = plane;
-    this.hcloud = hcloud;
-    this.kubeconfig = kubeconfig;
-    this.#client = startClient(this.attempts);
-    this.#reconciled = this.#control(new Controllers(plane.admin));
+  private constructor(how: Pick<Cluster, 'plane' | 'provider' | 'owners' | 'kubeconfig'> & { readonly address: string }) {
+    this.plane = how.plane;
+    this.provider = how.provider;
+    this.owners = how.owners;
+    this.kubeconfig = how.kubeconfig;
+    this.#client = startClient(this.attempts, undefined, how.address);
+    this.#reconciled = this.#control(new Controllers(how.plane.admin));
   }
 
-  static async open({ bundle, assets, folder, topology }: ClusterOptions): Promise<Cluster> {
-    buildNetwork(topology);
+  static async open({ bundle, assets, folder, provider: name, address }: ClusterOptions): Promise<Cluster> {
+    buildNetwork(name === null ? 'l2' : 'routed');
     const plane = await ControlPlane.start({ assets, folder: join(folder, 'control-plane'), host: API_IPS.kubernetes, isEmpty: true });
-    const hcloud = await HcloudStandIn.start(
-      {
-        floatingIps: [{ id: FLOATING_IP_ID, ip: FLOATING_IP }],
-        servers: PLACES.map(({ server }) => server),
-        actionMs: ACTION_MS,
-        onOwner: (_, server) => routeTo(server),
-      },
-      API_IPS.provider,
-    );
-    for (const { ip, server } of PLACES) hcloud.serverBySource.set(ip, server);
+    const owners: string[] = [];
+    const provider = name === null ? null : await openProvider(name, address, owners);
     const kubeconfig = join(folder, 'kubeconfig');
     mkdirSync(folder, { recursive: true });
     writeFileSync(kubeconfig, kubeconfigFor(plane, plane.adminToken), { mode: 0o600 });
-    const cluster = new Cluster(plane, hcloud, kubeconfig);
+    const cluster = new Cluster({ plane, provider, owners, kubeconfig, address });
     for (const { name, ip } of PLACES) await cluster.#join(name, ip, bundle, folder);
     return cluster;
   }
@@ -79,12 +78,17 @@ export class Cluster {
     return this.attempts.slice(-50).reduce<Attempt>((latest, each) => (each.atMs >= latest.atMs ? each : latest), { atMs: 0, by: null }).by;
   }
 
+  /** Where the provider's APIs are, as an agent or a command on a node is told. Nothing of it is a credential. */
+  endpoints(node: string): Readonly<Record<string, string>> {
+    return Object.fromEntries(Object.entries(this.provider?.env(node) ?? {}).filter(([name]) => name.endsWith('_ENDPOINT')));
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#reconciled;
     for (const child of [...this.#kubelets, this.#client]) child.kill('SIGKILL');
     this.#services.close();
-    await Promise.all([this.plane.close(), this.hcloud.close()]);
+    await Promise.all([this.plane.close(), this.provider?.close()]);
     removeNetwork();
   }
 
@@ -95,7 +99,6 @@ export class Cluster {
       apiVersion: 'v1',
       kind: 'Node',
       metadata: { name: node, labels: { 'kubernetes.io/hostname': node, 'kubernetes.io/os': 'linux' } },
-      spec: { providerID: `hcloud://${PLACES.find(({ name }) => name === node)?.server ?? 0}` },
     });
     const status = {
       addresses: [{ type: 'InternalIP', address: ip }],
@@ -110,7 +113,7 @@ export class Cluster {
       api: { url, ca, token },
       entryPoint: entryPoint(bundle),
       folder: join(folder, node),
-      env: { HCLOUD_ENDPOINT: this.hcloud.endpoint, HCLOUD_METADATA_ENDPOINT: this.hcloud.metadataEndpoint },
+      env: this.endpoints(node),
     };
     const script = fileURLToPath(new URL('./kubelet.ts', import.meta.url));
     const env = { PATH: process.env['PATH'] ?? '' };
@@ -126,4 +129,18 @@ export class Cluster {
       await pause(RECONCILE_MS);
     }
   }
+}
+
+/** The account that a reader has at a provider: the nodes, and the address, routed nowhere yet. */
+async function openProvider(name: RoutedProviderName, address: string, owners: string[]): Promise<ProviderStandIn> {
+  return await STAND_INS[name]({
+    addresses: [address],
+    nodes: PLACES,
+    moveMs: MOVE_MS,
+    host: API_IPS.provider,
+    onOwner: (_, node) => {
+      if (node !== null) owners.push(node);
+      routeAddress(address, node);
+    },
+  });
 }

@@ -34,9 +34,16 @@ export interface Container {
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
 }
 
+export interface VolumeFiles {
+  readonly defaultMode?: number;
+  /** Which keys there are as files, and what these are called; all keys, where it is absent. */
+  readonly items?: readonly { readonly key: string; readonly path: string }[];
+}
+
 interface Volume {
   readonly name: string;
-  readonly secret?: { readonly secretName: string };
+  readonly secret?: VolumeFiles & { readonly secretName: string };
+  readonly configMap?: VolumeFiles & { readonly name: string };
   readonly emptyDir?: object;
 }
 

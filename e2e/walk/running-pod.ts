@@ -13,7 +13,7 @@ import { createInterface } from 'node:readline';
 import { at, stringAt } from '../../agent/json.ts';
 import type { KubeAdmin } from '../control-plane/kube-admin.ts';
 import type { KubeletOptions } from './kubelet.ts';
-import type { Container, Pod } from './pods.ts';
+import type { Container, Pod, VolumeFiles } from './pods.ts';
 
 const SERVICE_ACCOUNT = '/run/secrets/kubernetes.io/serviceaccount';
 const TOKEN_LIFE_S = 3_600;
@@ -134,9 +134,9 @@ async function prepareMounts(
   folder: string,
 ): Promise<(readonly [string, string])[]> {
   const { namespace = '' } = pod.metadata;
-  const put = (path: string, content: string | Buffer): void => {
+  const put = (path: string, content: string | Buffer, mode = 0o644): void => {
     mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, content, { mode: 0o600 });
+    writeFileSync(path, content, { mode });
   };
   const token = await admin.create(`/api/v1/namespaces/${namespace}/serviceaccounts/${pod.spec.serviceAccountName ?? 'default'}/token`, {
     apiVersion: 'authentication.k8s.io/v1',
@@ -158,14 +158,32 @@ async function prepareMounts(
     const volume = pod.spec.volumes?.find((each) => each.name === name);
     const from = join(folder, 'volumes', name);
     mkdirSync(from, { recursive: true });
-    if (volume?.secret !== undefined) {
-      const secret = await admin.get(`/api/v1/namespaces/${namespace}/secrets/${volume.secret.secretName}`);
-      for (const [key, value] of Object.entries((at(secret, 'data') ?? {}) as Record<string, string>))
-        put(join(from, key), Buffer.from(value, 'base64'));
+    const { secret, configMap } = volume ?? {};
+    if (secret !== undefined) {
+      const { data = {} } = (await admin.get(`/api/v1/namespaces/${namespace}/secrets/${secret.secretName}`)) as Data;
+      for (const [name, value] of files(data, secret)) put(join(from, name), Buffer.from(value, 'base64'), secret.defaultMode);
+    }
+    if (configMap !== undefined) {
+      const { data = {} } = (await admin.get(`/api/v1/namespaces/${namespace}/configmaps/${configMap.name}`)) as Data;
+      for (const [name, value] of files(data, configMap)) put(join(from, name), onThisMachine(value), configMap.defaultMode);
     }
     mounts.push([from, mountPath]);
   }
   return mounts;
+}
+
+interface Data {
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+/** A script for the image's Node, as one for the Node that there is here. */
+function onThisMachine(script: string): string {
+  return script.replace(/^#!\/nodejs\/bin\/node\n/, `#!${process.execPath}\n`);
+}
+
+/** The files of a volume, by name. */
+function files(data: Readonly<Record<string, string>>, { items }: VolumeFiles): (readonly [string, string])[] {
+  return items === undefined ? Object.entries(data) : items.map(({ key, path }) => [path, data[key] ?? '']);
 }
 
 async function environmentOf(

@@ -36,8 +36,6 @@ const BLOCK_MS = 150_000;
 const SETTLE_MS = 60_000;
 /** How long it takes at the most until it is known that an attempt got no answer. */
 const ATTEMPT_KNOWN_MS = 600;
-/** What the stand-in for the provider accepts. */
-const TOKEN = 'hcloud-token';
 const AGENTS_SAY = 'kubectl -n leasehold logs -l app.kubernetes.io/name=leasehold --tail 5 --prefix';
 const LEASE = '/apis/coordination.k8s.io/v1/namespaces/leasehold/leases/leasehold';
 
@@ -79,12 +77,13 @@ async function walk(assets: Assets & { is: 'available' }, only: string, isVerbos
     const documents = scene.documents.filter((each) => each.includes(only));
     if (documents.length === 0) continue;
     say(
-      `A cluster with three nodes, ${scene.topology === 'l2' ? 'on a shared segment' : 'and an address that a provider routes'}; nothing is installed.`,
+      `A cluster with three nodes, ${scene.provider === null ? 'on a shared segment' : `and an address that ${scene.provider} routes`}; nothing is installed.`,
     );
     const folder = join(FOLDER, String(index));
-    const cluster = await Cluster.open({ bundle, assets, folder, topology: scene.topology });
+    const { provider, address, credentials = {} } = scene;
+    const cluster = await Cluster.open({ bundle, assets, folder, provider, address });
     try {
-      await play(scene, cluster, { checkout: copyOfRepository(folder), tools: tools(folder), isVerbose, only }, tally);
+      await play(scene, cluster, { checkout: copyOfRepository(folder), tools: tools(folder), credentials, isVerbose, only }, tally);
     } finally {
       await cluster.close();
     }
@@ -97,6 +96,7 @@ async function walk(assets: Assets & { is: 'available' }, only: string, isVerbos
 interface Stage {
   readonly checkout: string;
   readonly tools: string;
+  readonly credentials: Readonly<Record<string, string>>;
   readonly isVerbose: boolean;
   readonly only: string;
 }
@@ -126,7 +126,7 @@ async function play(scene: Scene, cluster: Cluster, stage: Stage, tally: Tally):
 }
 
 async function tryBlock(block: CommandBlock, place: string, cluster: Cluster, stage: Stage, tally: Tally): Promise<void> {
-  const script = await filledIn(block.script, cluster);
+  const script = await filledIn(block.script, cluster, stage);
   for (const line of script.split('\n')) say(`  $ ${line}`);
   const { code, output } = await run(script, cluster, stage);
   if (stage.isVerbose || code !== 0) for (const line of output.trimEnd().split('\n')) say(`    ${line}`);
@@ -143,19 +143,31 @@ function fail(tally: Tally, place: string, why: string): void {
 }
 
 /** A line that names a NODE to be labelled is for every node; what else names one, or a POD, means the holder's. */
-async function filledIn(script: string, cluster: Cluster): Promise<string> {
+async function filledIn(script: string, cluster: Cluster, stage: Stage): Promise<string> {
   const lines = script.split('\n').flatMap((line) => {
     if (!/\bNODE\b/.test(line) || !line.includes('contender=true')) return [line];
     return cluster.nodes.map((node) => line.replace(/\bNODE\b/, node));
   });
-  const text = lines.join('\n').replaceAll('YOUR-API-TOKEN', TOKEN);
+  const text = withCredentials(lines.join('\n'), cluster, stage);
   if (!/\b(NODE|POD)\b/.test(text)) return text;
-  // A reader takes longer to get here than the first agent to take the Lease.
-  await until('somebody holds the Lease', async () => (await holder(cluster)) !== null, SETTLE_MS);
+  // A reader takes longer to get here than the first agent to take the Lease, and a provider to route the address to it.
+  await until('the holder of the Lease has the address', async () => await isRouted(cluster), SETTLE_MS);
   const node = await holder(cluster);
   const pods = await podsOf(cluster);
   const pod = pods.find(({ spec }) => spec.nodeName === node) ?? pods[0];
   return text.replaceAll(/\bNODE\b/g, node ?? cluster.nodes[0] ?? '').replaceAll(/\bPOD\b/g, pod?.metadata.name ?? 'none');
+}
+
+/** Whether somebody holds the Lease, and traffic goes there where a provider says so. */
+async function isRouted(cluster: Cluster): Promise<boolean> {
+  const node = await holder(cluster);
+  return node !== null && (cluster.provider === null || cluster.owners.at(-1) === node);
+}
+
+/** With what the provider accepts in the place of each word that stands for it. */
+function withCredentials(script: string, { provider, nodes }: Cluster, { credentials }: Stage): string {
+  const env = provider?.env(nodes[0] ?? '') ?? {};
+  return Object.entries(credentials).reduce((text, [word, setting]) => text.replaceAll(word, env[setting] ?? word), script);
 }
 
 /** Runs a script where the one before it has left off, as in one terminal. */
@@ -164,6 +176,7 @@ async function run(script: string, cluster: Cluster, { checkout, tools: path }: 
     PATH: `${path}:${process.env['PATH'] ?? ''}`,
     HOME: checkout,
     KUBECONFIG: cluster.kubeconfig,
+    ...cluster.endpoints(cluster.nodes[0] ?? ''),
     TERM: 'dumb',
     TMPDIR: '/run',
   };
@@ -199,8 +212,8 @@ function surroundings(cluster: Cluster, stage: Stage, startedAtMs: number): Surr
       await until(
         'every agent is ready and clients are answered by the holder',
         async () => {
-          const [node, pods] = [await holder(cluster), await podsOf(cluster)];
-          return node !== null && pods.length > 0 && pods.every(isReady) && cluster.servedBy() === node;
+          const pods = await podsOf(cluster);
+          return pods.length > 0 && pods.every(isReady) && (await isRouted(cluster)) && cluster.servedBy() === (await holder(cluster));
         },
         SETTLE_MS,
       );
@@ -208,6 +221,9 @@ function surroundings(cluster: Cluster, stage: Stage, startedAtMs: number): Surr
       const outageMs = totalOutageMs(findOutages(cluster.attempts, Math.max(startedAtMs, servedAtMs), monotonicMs() - ATTEMPT_KNOWN_MS));
       say(`  (${(await holder(cluster)) ?? 'nobody'} holds the Lease, in term ${await term(cluster)}, and answers clients,`);
       say(`  who were without an answer for ${(outageMs / 1_000).toFixed(2)} s while this page was read)`);
+    },
+    moved: () => {
+      if (new Set(cluster.owners).size < 2) throw new Error(`the address was routed to ${cluster.owners.join(', then to ') || 'nobody'}`);
     },
     say: (text) => say(`  (${text})`),
   };

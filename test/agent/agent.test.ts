@@ -4,6 +4,8 @@ import { closeSync, constants, copyFileSync, mkdirSync, mkdtempSync, openSync, r
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
+import { at } from '../../agent/json.ts';
 import { buildAgent } from '../../scripts/build.ts';
 import type { AgentProcess } from '../support/agent-process.ts';
 import { NetlinkSocket, openDatagrams } from '../../agent/link/netlink-socket.ts';
@@ -15,6 +17,7 @@ import { eventually } from '../support/eventually.ts';
 import { permissionsOfTheRole } from '../support/manifests.ts';
 import { needsNamespaces } from '../support/namespace-test.ts';
 import { ip } from '../support/namespaces.ts';
+import { OtherHolder } from '../support/other-holder.ts';
 
 const OTHER = 'node-b_boot_0002';
 const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -107,6 +110,19 @@ describe('an agent', needsNamespaces(), () => {
         ),
         'each transition is logged once',
       );
+    });
+
+    test('counts its own moves, those of whoever takes the address away, and those of other holders', async () => {
+      const agent = await served();
+      const moves = async (): Promise<unknown> => at((await world.status())?.['provider'], 'budget', 'moves');
+      assert.deepEqual(await moves(), { own: 1, others: 0 });
+      world.hcloud.move(IP, OTHER_SERVER);
+      await eventually('it is routed back', () => world.hcloud.ownerOf(IP) === SERVER, 15_000);
+      await until('both are counted', async () => isDeepStrictEqual(await moves(), { own: 2, others: 1 }));
+      const other = new OtherHolder(world.kube, 'node-b_boot_0002');
+      await until('the move of the other holder is counted', async () => isDeepStrictEqual(await moves(), { own: 2, others: 2 }));
+      other.die();
+      assert.equal(agent.isRunning, true);
     });
 
     test('is the same agent when its folder is copied elsewhere', async () => {

@@ -36,7 +36,7 @@ describe('the command line', () => {
   });
 
   for (const [words, problem] of [
-    [['stauts'], /no command "stauts"; there are run, check, status, step-down, completion/],
+    [['stauts'], /no command "stauts"; there are run, check, status, step-down, netcup-login, completion/],
     [['--wach'], /no option --wach; there are --help, --version/],
     [['--'], /"--" is no command/],
     [['status', '--wach'], /no option --wach; there are --watch/],

@@ -160,9 +160,26 @@ describe('settings', () => {
     assert.equal(networkOf({}), null);
   });
 
+  test('a user and a password make one login, which is read again from both files', () => {
+    const files: Record<string, string> = { '/user': '#ws+example\n', '/password': 'pass:word "1"\n' };
+    const env = { ...WORKING, PROVIDER: 'hetzner-robot', ROBOT_USER_FILE: '/user', ROBOT_PASSWORD_FILE: '/password' };
+    const { provider, providerTimeoutMs, verifyIntervalMs } = load(env, files);
+    assert.ok(provider.name === 'hetzner-robot');
+    const sent = (login: string): string => Buffer.from(login).toString('base64');
+    assert.equal(provider.login.reveal(), sent('#ws+example:pass:word "1"'));
+    files['/password'] = 'the-next-one\n';
+    assert.equal(provider.login.reload(), true);
+    assert.equal(provider.login.reveal(), sent('#ws+example:the-next-one'));
+    assert.ok(
+      secretsIn(provider).some(({ everHeld }) => everHeld.includes(sent('#ws+example:pass:word "1"'))),
+      'what was sent before stays secret',
+    );
+    assert.deepEqual([providerTimeoutMs, verifyIntervalMs], [180_000, 300_000]);
+  });
+
   test('a secret does not show, however the settings are printed', () => {
     const settings = load(WORKING);
-    for (const text of [JSON.stringify(settings), inspect(settings, { depth: 9 }), String(secretsIn(settings.provider))]) {
+    for (const text of [JSON.stringify(settings), inspect(settings, { depth: 9 }), secretsIn(settings.provider).join()]) {
       assert.doesNotMatch(text, /very-secret/);
     }
   });
@@ -225,6 +242,13 @@ describe('what is wrong with settings', () => {
     HCLOUD_ENDPOINT: ['api.hetzner.cloud', 'ftp://x', 'https://x/?a=b', 'https://x/#y'],
     HCLOUD_METADATA_ENDPOINT: ['169.254.169.254'],
     HCLOUD_SERVER_ID: ['edge-b', '-1', '1e3'],
+    NETCUP_ENDPOINT: ['www.servercontrolpanel.de', 'https://x/?a=b'],
+    NETCUP_AUTH_ENDPOINT: ['servercontrolpanel'],
+    NETCUP_SERVER_ID: ['v22', '0'],
+    NETCUP_SERVER_NAME: ['my server', '-v22', 'v22,v23'],
+    ROBOT_ENDPOINT: ['robot-ws.your-server.de', 'ftp://robot-ws.your-server.de'],
+    ROBOT_SERVER_IP: ['node-a', '2001:db8::1', '203.0.113.31/32'],
+    ROBOT_SERVER_IPV6_NET: ['2001:db8:31::2', '203.0.113.31', '2001:db8:31::/48'],
     EXEC_COMMAND: ['move-it', './move-it', "/bin/sh -c 'move it'", '/bin/cat | /bin/cat', '/opt/move $HOME'],
     EXEC_SERVER: ['web 1', 'x'.repeat(257)],
     PROBES: [
@@ -239,6 +263,7 @@ describe('what is wrong with settings', () => {
       'http://x/#expect=2xx',
       'http://x/#verify=maybe',
     ],
+    MOVES_PER_HOUR: ['0', '-1', 'none', '1.5'],
     PROBE_INTERVAL: ['1'],
     PROBE_TIMEOUT: ['1 s'],
     PROBE_RISE: ['many'],
@@ -258,7 +283,7 @@ describe('what is wrong with settings', () => {
   /** Any text will do for these. */
   const FREE_TEXT = ['KUBECONFIG', 'HCLOUD_NETWORK'];
   /** Refused without being shown. */
-  const SECRETS = ['HCLOUD_TOKEN', 'EXEC_SECRET'];
+  const SECRETS = ['HCLOUD_TOKEN', 'NETCUP_REFRESH_TOKEN', 'ROBOT_USER', 'ROBOT_PASSWORD', 'EXEC_SECRET'];
 
   test('covers every setting there is', () => {
     assert.deepEqual([...Object.keys(MALFORMED), ...FREE_TEXT, ...SECRETS].sort(), Object.keys(SCHEMA).sort());
@@ -290,6 +315,16 @@ describe('what is wrong with settings', () => {
     assert.deepEqual(problems({ ...WORKING, PROVIDER: 'exec', EXEC_COMMAND: '/opt/move --region=fra1' }), [], 'a secret it need not have');
   });
 
+  test('what netcup needs, and where its refresh token is kept', () => {
+    const netcup = { ...WORKING, PROVIDER: 'netcup', HCLOUD_TOKEN: undefined };
+    assert.match(problems(netcup).join(), /^NETCUP_REFRESH_TOKEN is not set: .*"leasehold netcup-login".*NETCUP_REFRESH_TOKEN_FILE$/);
+    const { provider } = load({ ...netcup, NETCUP_REFRESH_TOKEN_FILE: '/token', NETCUP_SERVER_NAME: 'v22' }, { '/token': 'a.b.c\n' });
+    assert.ok(provider.name === 'netcup');
+    assert.deepEqual([provider.refreshToken.reveal(), provider.refreshTokenPath, provider.serverName], ['a.b.c', '/token', 'v22']);
+    const other = load({ ...netcup, NETCUP_REFRESH_TOKEN: 'a.b.c' }).provider;
+    assert.ok(other.name === 'netcup' && other.refreshTokenPath === null);
+  });
+
   test('timings that are not safe together, with the numbers to change', () => {
     const [problem = ''] = problems({ ...WORKING, RENEW_DEADLINE: '3s' });
     assert.match(
@@ -308,6 +343,18 @@ describe('what is wrong with settings', () => {
     assert.match(problems(withFile, { '/token': '\n' })[0] ?? '', /names an empty file: write the token itself/);
     assert.match(problems(withFile, { '/token': 'token: abc' })[0] ?? '', /holds something else: write the token itself/);
     assert.match(problems({ ...withFile, HCLOUD_TOKEN: 'x' }, { '/token': 'y' })[0] ?? '', /both set/);
+  });
+
+  test('a user that cannot be one, and a password of two lines, without showing them', () => {
+    const env = { ...WORKING, PROVIDER: 'hetzner-robot' };
+    assert.deepEqual(problems({ ...env, ROBOT_USER: '#ws+example:hunter2', ROBOT_PASSWORD: 'one\ntwo' }), [
+      'ROBOT_USER is not accepted: write the name alone, on one line and without a colon',
+      'ROBOT_PASSWORD is not accepted: write the password alone, on one line',
+    ]);
+    assert.match(
+      problems({ ...env, ROBOT_USER: '#ws+example' })[0] ?? '',
+      /^ROBOT_PASSWORD is not set: .* or name a file in ROBOT_PASSWORD_FILE$/,
+    );
   });
 
   test('a token that was copied wrongly, without showing it', () => {

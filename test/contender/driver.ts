@@ -27,6 +27,7 @@ export const SETTINGS: ContenderSettings = {
   worstMoveMs: 30_000,
   claimTimeoutMs: 30_000,
   verifyIntervalMs: 30_000,
+  ownerReadPace: 1,
   whenAllUnhealthy: 'keep',
   onApiLoss: 'release',
 };

@@ -2,16 +2,18 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
+import { covers } from '../../agent/address.ts';
 import { DeadlineExceeded } from '../../agent/clock.ts';
 import { ProviderError } from '../../agent/provider/error.ts';
 import { HcloudApi } from '../../agent/provider/hcloud-api.ts';
-import { covers, HcloudFloatingIp } from '../../agent/provider/hcloud-floating-ip.ts';
+import { HcloudFloatingIp } from '../../agent/provider/hcloud-floating-ip.ts';
 import { HcloudServerId } from '../../agent/provider/hcloud-server-id.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
 import type { ProviderAnswer, ProviderCall } from '../../agent/provider/http.ts';
 import { Secret } from '../../agent/secret.ts';
 import { HttpStandIn } from '../support/http-stand-in.ts';
 import { ManualClock } from '../support/manual-clock.ts';
+import { netcupProvider } from '../support/netcup-provider.ts';
 import { OUTBOUND } from '../support/outbound.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
 import { fuzz } from './cases.ts';
@@ -80,6 +82,42 @@ const statuses = fc.oneof(
 );
 const answers: fc.Arbitrary<ProviderAnswer> = fc.record({ status: statuses, headers, body: bodies });
 
+const NETCUP_TOKEN: ProviderAnswer = {
+  status: 200,
+  headers: {},
+  body: JSON.stringify({
+    access_token: `x.${Buffer.from('{"id":"555001"}').toString('base64url')}.y`,
+    refresh_token: TOKEN,
+    expires_in: 300,
+    refresh_expires_in: 0,
+  }),
+};
+const netcupServers = fc.record({ id: fc.oneof(fc.constant(ME), values), name: values, site: values }, { requiredKeys: ['id'] });
+const netcupItems = fc.record(
+  {
+    id: fc.oneof({ weight: 4, arbitrary: fc.constant(7) }, values),
+    ip: fc.oneof({ weight: 4, arbitrary: fc.constant(IP) }, values),
+    server: fc.oneof(netcupServers, values),
+    editable: values,
+    site: fc.oneof(fc.record({ id: values, city: values }), values),
+    uuid: fc.oneof(fc.constant('5b0e'), values),
+    name: fc.oneof(fc.constant('RouteFailoverIpTask'), values),
+    state: fc.oneof(fc.constantFrom('PENDING', 'RUNNING', 'FINISHED', 'ERROR', 'ROLLBACK', 'NEW'), values),
+    responseError: values,
+    mac: values,
+  },
+  { requiredKeys: [] },
+);
+const netcupAnswers: fc.Arbitrary<ProviderAnswer> = fc.record({
+  status: fc.oneof({ weight: 6, arbitrary: fc.constantFrom(200, 202) }, statuses),
+  headers,
+  body: fc.oneof(
+    { weight: 4, arbitrary: fc.array(netcupItems, { maxLength: 3 }).map((body) => JSON.stringify(body)) },
+    { weight: 2, arbitrary: fc.oneof(netcupServers, netcupItems).map((body) => JSON.stringify(body)) },
+    bodies,
+  ),
+});
+
 /** A provider's API that gives these answers in turn, over and over. */
 function provider(told: readonly ProviderAnswer[], clock: ManualClock): { provider: HcloudFloatingIp; calls: ProviderCall[] } {
   const calls: ProviderCall[] = [];
@@ -115,6 +153,35 @@ describe('whatever the provider answers', () => {
       if (outcome.is === 'confirmed') assert.ok(shows(ME));
       if (outcome.is === 'failed') assert.ok(outcome.message.length < 5_000 && !outcome.message.includes(TOKEN));
       assert.ok(calls.length < 2_000, `${calls.length} calls in 30 s`);
+    });
+    await fuzz(context, property, 150);
+  });
+
+  test('of netcup, the same holds, and a server that it does not name is never this one', async (context) => {
+    const property = fc.asyncProperty(fc.array(netcupAnswers, { minLength: 1, maxLength: 8 }), async (told) => {
+      const clock = new ManualClock();
+      let calls = 0;
+      const http = (call: ProviderCall): Promise<ProviderAnswer> => {
+        if (call.signal.aborted) return Promise.reject(call.signal.reason as Error);
+        calls += 1;
+        // Now and then it says who somebody is, or nothing would come after that.
+        if (call.url.endsWith('/token') && calls % 3 !== 0) return Promise.resolve(NETCUP_TOKEN);
+        return Promise.resolve(told[calls % told.length] ?? assert.fail());
+      };
+      const netcup = netcupProvider({ http, clock, env: { ADDRESSES: IP, NETCUP_REFRESH_TOKEN: TOKEN, NETCUP_SERVER_ID: String(ME) } });
+      const readiness = await netcup.prepare(never);
+      assert.ok(readiness.reason.length < 5_000 && !readiness.reason.includes(TOKEN));
+      for (const { message } of await netcup.check(never)) assert.ok(message.length < 5_000 && !message.includes(TOKEN));
+      const shows = (id: number): boolean => told.some(({ body }) => body.includes(`"id":${id}`));
+      if ((await netcup.owner(IP, never)).is === 'self') assert.ok(shows(ME));
+      const controller = new AbortController();
+      clock.setTimer(30_000, () => controller.abort(new DeadlineExceeded(30_000)));
+      const claim = netcup.claim(IP, { signal: controller.signal, isFirst: true, mayWrite: () => true });
+      await clock.advance(31_000);
+      const outcome = await claim;
+      if (outcome.is === 'confirmed') assert.ok(shows(ME));
+      if (outcome.is === 'failed') assert.ok(outcome.message.length < 5_000 && !outcome.message.includes(TOKEN));
+      assert.ok(calls < 4_000, `${calls} calls in 30 s`);
     });
     await fuzz(context, property, 150);
   });

@@ -5,18 +5,44 @@ import { describe, test } from 'node:test';
 import { load } from 'js-yaml';
 import { at, stringAt } from '../../agent/json.ts';
 import { CHART, cannotRenderCharts, helm, template } from '../support/helm.ts';
+import type { ProviderName } from '../../agent/provider/profiles.ts';
 import { cannotRender, compose, overlays, render } from '../support/manifests.ts';
 import type { KubeObject } from '../support/manifests.ts';
+import { providerOverlay, PROVIDERS } from '../support/provider-overlays.ts';
 
-const HCLOUD = { provider: 'hcloud-floating-ip', addresses: ['203.0.113.10'], hcloud: { token: 'replace-me\n' } };
 const L2 = { provider: 'l2', addresses: ['192.0.2.10'] };
-const L2_SETTINGS = { PROVIDER: 'l2', ADDRESSES: '192.0.2.10' };
-const ON_CHOSEN_NODES = ['on-chosen-nodes', 'l2'];
 
-/** The values that make of the chart what each overlay is. */
+/** Settings that the chart has values of its own for. */
+const OWN_VALUES = ['PROVIDER', 'ADDRESSES', 'EXEC_COMMAND'];
+
+/** What the chart calls what each provider's Secret and files hold, and those of its settings that it has a value of its own for. */
+const CREDENTIALS: { readonly [Name in ProviderName]: (held: Readonly<Record<string, string>>) => object } = {
+  'hcloud-floating-ip': ({ token }) => ({ hcloud: { token } }),
+  'hcloud-alias-ip': ({ token }) => ({ hcloud: { token } }),
+  // Its Secret is made by a login.
+  netcup: () => ({ netcup: { existingSecret: 'netcup-token' } }),
+  'hetzner-robot': ({ user, password }) => ({ robot: { user, password } }),
+  exec: ({ token, 'digitalocean.mjs': script, EXEC_COMMAND: command }) => ({ exec: { secret: token, script, command } }),
+  l2: () => ({}),
+};
+
+/** The values that make of the chart what a provider's own overlay is. */
+function valuesOf(provider: ProviderName): object {
+  const { settings, secrets, configMaps } = providerOverlay(provider);
+  const others = Object.entries(settings).filter(([name]) => !OWN_VALUES.includes(name));
+  const held = Object.assign({}, ...[...secrets, ...configMaps].map(({ data }) => data)) as Readonly<Record<string, string>>;
+  return {
+    provider,
+    addresses: settings['ADDRESSES']?.split(','),
+    settings: Object.fromEntries(others),
+    ...CREDENTIALS[provider]({ ...settings, ...held }),
+  };
+}
+
+const HCLOUD = valuesOf('hcloud-floating-ip');
+
+/** The values that make of the chart what an overlay is that says where agents run. */
 const VALUES_OF: Readonly<Record<string, object>> = {
-  'overlays/hcloud-floating-ip': HCLOUD,
-  'overlays/l2': L2,
   'overlays/control-plane': { ...L2, placement: 'control-plane-nodes' },
   'overlays/beside-application': {
     ...HCLOUD,
@@ -38,6 +64,16 @@ const OWN_WORDS = [
 /** Lists whose order means nothing here. */
 const UNORDERED = ['env', 'volumes', 'volumeMounts', 'tolerations'];
 
+/** The name of what is generated, without the hash that kustomize puts behind it and the release's name that Helm puts before it. */
+function withoutRelease(name: string): string {
+  const generated = PROVIDERS.map((provider) => providerOverlay(provider)).flatMap(({ secrets, configMaps }) => [
+    ...secrets,
+    ...configMaps,
+  ]);
+  const names = generated.map((each) => each.name).join('|');
+  return name.replace(new RegExp(`^(leasehold-settings|${names})-[a-z0-9]{10}$`), '$1').replace(new RegExp(`^leasehold-(${names})$`), '$1');
+}
+
 /** Objects by their identity, without what Helm and kustomize say differently by their nature. */
 function normalised(objects: readonly KubeObject[]): Readonly<Record<string, unknown>> {
   const plain = (value: unknown, name = ''): unknown => {
@@ -52,10 +88,7 @@ function normalised(objects: readonly KubeObject[]): Readonly<Record<string, unk
           .sort(([a], [b]) => a.localeCompare(b))
           .map(([key, each]) => [key, plain(each, key)]),
       );
-    // The hash that kustomize puts behind a name, and the release's name that Helm puts before one.
-    return typeof value === 'string'
-      ? value.replace(/^(leasehold-settings|hcloud-token)-[a-z0-9]{10}$/, '$1').replace(/^leasehold-hcloud-token$/, 'hcloud-token')
-      : value;
+    return typeof value === 'string' ? withoutRelease(value) : value;
   };
   // Helm makes no namespace: whoever installs a release names one.
   const kept = objects.filter(({ kind }) => kind !== 'Namespace').map((object) => plain(object) as KubeObject);
@@ -73,27 +106,28 @@ describe('the Helm chart and the manifests', { skip: cannotRenderCharts() || can
     test(`are the same: ${what}`, () => assert.deepEqual(normalised(chart()), normalised(manifests())));
   };
 
-  // A command is a file of its overlay, and alias IPs are for kustomize alone so far.
-  for (const overlay of overlays().filter((each) => !['overlays/exec', 'overlays/hcloud-alias-ip'].includes(each)))
+  for (const overlay of overlays()) {
+    const provider = PROVIDERS.find((name) => overlay === `overlays/${name}`);
     same(
       overlay,
-      () => template(VALUES_OF[overlay] ?? assert.fail('the chart has no values for it')),
+      () => template(provider === undefined ? (VALUES_OF[overlay] ?? assert.fail('the chart has no values for it')) : valuesOf(provider)),
       () => render(overlay),
     );
+  }
   same(
     'with the components metrics and pod-monitor',
     () => template({ ...L2, metrics: { enabled: true }, podMonitor: { enabled: true } }),
-    () => compose({ components: [...ON_CHOSEN_NODES, 'metrics', 'pod-monitor'], settings: L2_SETTINGS }),
+    () => compose({ provider: 'l2', components: ['on-chosen-nodes', 'metrics', 'pod-monitor'] }),
   );
   same(
     'with the component node-reading, and a setting',
     () => template({ ...L2, nodeReading: { enabled: true }, settings: { PROBES: 'tcp://127.0.0.1:443' } }),
-    () => compose({ components: [...ON_CHOSEN_NODES, 'node-reading'], settings: { ...L2_SETTINGS, PROBES: 'tcp://127.0.0.1:443' } }),
+    () => compose({ provider: 'l2', components: ['on-chosen-nodes', 'node-reading'], settings: { PROBES: 'tcp://127.0.0.1:443' } }),
   );
   same(
     'with the component second-port',
     () => template({ ...L2, port: 9809 }),
-    () => compose({ components: [...ON_CHOSEN_NODES, 'second-port'], settings: L2_SETTINGS }),
+    () => compose({ provider: 'l2', components: ['on-chosen-nodes', 'second-port'] }),
   );
 });
 
@@ -128,7 +162,10 @@ describe('the Helm chart', { skip: cannotRenderCharts() }, () => {
       { provider: 'hcloud-floating-ip', addresses: ['203.0.113.10'] },
       /hcloud\.token, or hcloud\.existingSecret/,
     ],
+    ['half of a login', { ...L2, provider: 'hetzner-robot', robot: { user: 'x' } }, /robot\.password, or robot\.existingSecret/],
+    ['a script where no command would find it', { ...L2, provider: 'exec', exec: { command: '/bin/own', script: 'x' } }, /exec\.command/],
     ['a secret among the settings', { ...HCLOUD, settings: { HCLOUD_TOKEN: 'x' } }, /HCLOUD_TOKEN/],
+    ['the file of one among the settings', { ...HCLOUD, settings: { ROBOT_PASSWORD_FILE: 'x' } }, /ROBOT_PASSWORD_FILE/],
     ['Prometheus at what it cannot reach', { ...L2, podMonitor: { enabled: true } }, /metrics\.enabled/],
     ['no labels of the application to be beside', { ...L2, placement: 'beside-application' }, /application\.matchLabels/],
   ] as const) {
@@ -142,6 +179,15 @@ describe('the Helm chart', { skip: cannotRenderCharts() }, () => {
     assert.ok(!objects.some(({ kind }) => kind === 'Secret'));
     const volumes = at(inDefaults(objects, 'DaemonSet'), 'spec', 'template', 'spec', 'volumes') as readonly unknown[];
     assert.deepEqual(at(volumes[1], 'secret'), { secretName: 'mine', defaultMode: 0o400, items: [{ key: 'api', path: 'token' }] });
+  });
+
+  test('runs a command that needs no secret, of the values or of the image', () => {
+    const volumes = (values: object): unknown[] => {
+      const pod = at(inDefaults(template({ ...L2, provider: 'exec', ...values }), 'DaemonSet'), 'spec', 'template', 'spec');
+      return (at(pod, 'volumes') as readonly unknown[]).map((volume) => at(volume, 'name'));
+    };
+    assert.deepEqual(volumes({ exec: { command: '/usr/local/bin/mine' } }), ['control']);
+    assert.deepEqual(volumes({ exec: { script: '#!/nodejs/bin/node\n' } }), ['control', 'exec-command']);
   });
 
   test('hands on the image by digest, pull secrets, resources, priority, environment, tolerations, node selector and affinity', () => {

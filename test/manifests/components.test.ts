@@ -7,11 +7,10 @@ import { cannotRender, compose } from '../support/manifests.ts';
 import type { Composition, KubeObject } from '../support/manifests.ts';
 import { containerOf, environmentOf, NODE, podOf, readFileOf, workloadOf } from '../support/pod.ts';
 
-const SETTINGS = { PROVIDER: 'l2', ADDRESSES: '192.0.2.10' };
-const ON_CHOSEN_NODES = ['on-chosen-nodes', 'l2'];
+const ON_CHOSEN_NODES = ['on-chosen-nodes'];
 
 function rendered(components: readonly string[], more: Partial<Composition> = {}): KubeObject[] {
-  return compose({ components, settings: SETTINGS, ...more });
+  return compose({ provider: 'l2', components, ...more });
 }
 
 function settingsOf(objects: readonly KubeObject[]): Settings {
@@ -38,7 +37,7 @@ describe('components of the manifests', { skip: cannotRender() }, () => {
   });
 
   test('on-control-plane-nodes: on every one of them, whatever value its label has and whatever its taints', () => {
-    const pod = podOf(rendered(['on-control-plane-nodes', 'l2']));
+    const pod = podOf(rendered(['on-control-plane-nodes']));
     assert.deepEqual(pod['nodeSelector'], { 'kubernetes.io/os': 'linux' });
     const terms = at(pod, 'affinity', 'nodeAffinity', 'requiredDuringSchedulingIgnoredDuringExecution', 'nodeSelectorTerms');
     assert.deepEqual(terms, [{ matchExpressions: [{ key: 'node-role.kubernetes.io/control-plane', operator: 'Exists' }] }]);
@@ -46,7 +45,7 @@ describe('components of the manifests', { skip: cannotRender() }, () => {
   });
 
   test('on-control-plane-nodes: asks the API server of its own node, and takes that one for what must be healthy', () => {
-    const { kubernetes, probes } = settingsOf(rendered(['on-control-plane-nodes', 'l2']));
+    const { kubernetes, probes } = settingsOf(rendered(['on-control-plane-nodes']));
     assert.deepEqual([at(kubernetes, 'host'), at(kubernetes, 'port')], [NODE.ip, '6443']);
     assert.equal(probes.length, 1);
     const question = probes[0]?.question;

@@ -4,48 +4,40 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { SCHEMA } from '../../agent/config/schema.ts';
-import { profileOf } from '../../agent/provider/profiles.ts';
 import { loadSettings, unknownSettings } from '../../agent/config/settings.ts';
 import type { Settings } from '../../agent/config/settings.ts';
 import { at } from '../../agent/json.ts';
+import { kindOf, profileOf } from '../../agent/provider/profiles.ts';
+import type { ProviderName } from '../../agent/provider/profiles.ts';
 import { problemsOf } from '../support/kube-schemas.ts';
 import { cannotRender, compose, overlays, render } from '../support/manifests.ts';
-import type { Composition, KubeObject } from '../support/manifests.ts';
+import type { KubeObject } from '../support/manifests.ts';
+import { PROVIDERS } from '../support/provider-overlays.ts';
 import { containerOf, environmentOf, NODE, POD, podOf, readFileOf, workloadOf } from '../support/pod.ts';
 
 const WAYS = ['on-chosen-nodes', 'on-control-plane-nodes'];
-const PROVIDERS = {
-  'hcloud-floating-ip': { settings: { PROVIDER: 'hcloud-floating-ip', ADDRESSES: '203.0.113.10' }, token: 'a-token' },
-  'hcloud-alias-ip': { settings: { PROVIDER: 'hcloud-alias-ip', ADDRESSES: '10.20.0.50' }, token: 'a-token' },
-  exec: {
-    settings: { PROVIDER: 'exec', ADDRESSES: '203.0.113.10', EXEC_COMMAND: '/etc/leasehold/exec/command' },
-    configMaps: [{ name: 'exec-command', literals: ['command=#!/nodejs/bin/node'] }],
-    more: { secretGenerator: [{ name: 'exec-secret', literals: ['token=a-token'] }] },
-  },
-  l2: { settings: { PROVIDER: 'l2', ADDRESSES: '192.0.2.10' } },
-};
 const OPTIONS = [['metrics'], ['metrics', 'pod-monitor'], ['node-reading'], ['second-port']];
 /** Its rights reach further, for what the test of its own says. */
 const GRANTS_MORE = /beside-application|node-reading/;
 
-/** What an agent may do to the node, how long it may take to end, in seconds, and how much memory it may take. */
-const BY_PROVIDER = {
-  // It lingers for as long as a move at the provider may take.
-  'hcloud-floating-ip': {
+interface Allowance {
+  readonly capabilities: readonly string[];
+  readonly endsWithinMs: number;
+  readonly memory: string;
+}
+
+/** What an agent may do to the node, how long it may take to end, and how much memory it may take. */
+function allowanceOf(provider: ProviderName): Allowance {
+  // Nothing lingers on a segment: what takes longest there is a Lease that cannot be released.
+  if (kindOf(provider) === 'l2') return { capabilities: ['NET_ADMIN', 'NET_RAW'], endsWithinMs: 10_000, memory: '192Mi' };
+  return {
     capabilities: ['NET_ADMIN'],
-    endsWithinS: profileOf('hcloud-floating-ip').claimTimeoutMs / 1_000 + 10,
-    memory: '192Mi',
-  },
-  'hcloud-alias-ip': {
-    capabilities: ['NET_ADMIN'],
-    endsWithinS: profileOf('hcloud-alias-ip').claimTimeoutMs / 1_000 + 10,
-    memory: '192Mi',
-  },
-  // Beside the agent there is room for what it runs.
-  exec: { capabilities: ['NET_ADMIN'], endsWithinS: profileOf('exec').claimTimeoutMs / 1_000 + 10, memory: '320Mi' },
-  // Nothing lingers: what takes longest is a Lease that cannot be released.
-  l2: { capabilities: ['NET_ADMIN', 'NET_RAW'], endsWithinS: 10, memory: '192Mi' },
-};
+    // It lingers for as long as a move at the provider may take.
+    endsWithinMs: profileOf(provider).claimTimeoutMs + 10_000,
+    // Beside an agent there is room for the command that it runs.
+    memory: provider === 'exec' ? '320Mi' : '192Mi',
+  };
+}
 
 function the(objects: readonly KubeObject[], kind: string): KubeObject {
   const [found, ...others] = objects.filter((object) => object.kind === kind);
@@ -56,13 +48,14 @@ function the(objects: readonly KubeObject[], kind: string): KubeObject {
 /** Every installation with how to render it. */
 function installations(): { readonly name: string; readonly rendered: () => KubeObject[] }[] {
   const composed = WAYS.flatMap((way) =>
-    Object.entries(PROVIDERS).flatMap(([provider, rest]: [string, Omit<Composition, 'components'>]) =>
-      [[], ...OPTIONS].map((options) => [way, provider, ...options]).map((components) => ({ components, rest })),
-    ),
+    PROVIDERS.flatMap((provider) => [[], ...OPTIONS].map((options) => ({ provider, components: [way, ...options] }))),
   );
   return [
     ...overlays().map((overlay) => ({ name: overlay, rendered: () => render(overlay) })),
-    ...composed.map(({ components, rest }) => ({ name: components.join(' + '), rendered: () => compose({ components, ...rest }) })),
+    ...composed.map((composition) => ({
+      name: [composition.provider, ...composition.components].join(' + '),
+      rendered: () => compose(composition),
+    })),
   ];
 }
 
@@ -151,7 +144,7 @@ for (const { name, rendered } of installations()) {
 
     test('waits at the end for as long as an agent may take', () => {
       const grace = Number(podOf(objects)['terminationGracePeriodSeconds']);
-      assert.ok(grace >= BY_PROVIDER[settings().provider.name].endsWithinS, `${grace}s`);
+      assert.ok(grace * 1_000 >= allowanceOf(settings().provider.name).endsWithinMs, `${grace}s`);
     });
 
     test('asks for health where the agent listens', () => {
@@ -173,7 +166,7 @@ for (const { name, rendered } of installations()) {
     });
 
     test('may do to the node what its provider takes and no more', () => {
-      const { capabilities } = BY_PROVIDER[settings().provider.name];
+      const { capabilities } = allowanceOf(settings().provider.name);
       assert.deepEqual(containerOf(objects).securityContext, {
         runAsUser: 0,
         privileged: false,
@@ -211,10 +204,8 @@ for (const { name, rendered } of installations()) {
 
     test('is not evicted to make room, asks for what it was measured to take, and is never throttled', () => {
       assert.equal(podOf(objects)['priorityClassName'], 'system-node-critical');
-      assert.deepEqual(containerOf(objects).resources, {
-        requests: { cpu: '20m', memory: '112Mi' },
-        limits: { memory: BY_PROVIDER[settings().provider.name].memory },
-      });
+      const { memory } = allowanceOf(settings().provider.name);
+      assert.deepEqual(containerOf(objects).resources, { requests: { cpu: '20m', memory: '112Mi' }, limits: { memory } });
     });
 
     test('is moved away from a dead node within a quarter of a minute, where it is not bound to the node', () => {

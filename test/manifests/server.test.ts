@@ -86,9 +86,8 @@ describe('on a real API server', { skip: assets.is === 'unavailable' ? assets.wh
     name: 'every component that goes with the others',
     rendered: (): KubeObject[] =>
       compose({
-        components: ['on-control-plane-nodes', 'hcloud-floating-ip', 'metrics', 'node-reading'],
-        settings: { PROVIDER: 'hcloud-floating-ip', ADDRESSES: '203.0.113.10' },
-        token: 'a-token',
+        provider: 'hcloud-floating-ip',
+        components: ['on-control-plane-nodes', 'metrics', 'node-reading'],
       }),
   };
   for (const { name, rendered } of [

@@ -22,6 +22,9 @@ const transitions = (from: string, to: string, reason: string): string =>
   `leasehold_role_transitions_total{${of('a')},from="${from}",to="${to}",reason="${reason}"}`;
 const daemonSet = (what: string): string => `kube_daemonset_status_${what}{namespace="leasehold",daemonset="leasehold"}`;
 
+const budget = (what: 'limit' | 'remaining' | 'reserve', node: string, limit: string): string =>
+  `leasehold_provider_budget_${what}_requests{${at(node)},provider="a provider",limit="${limit}"}`;
+
 type World = Readonly<Record<string, string | null>>;
 
 /** Three agents in ordinary times: a holds and serves, the others stand by. */
@@ -34,8 +37,18 @@ const CALM: World = {
         [`leasehold_build_info{${at(node)},version="1"}`, always(1)],
         [`leasehold_ready{${at(node)}}`, always(1)],
         [`leasehold_provider_ready{${at(node)}}`, always(1)],
-        [`leasehold_provider_budget_limit_requests{${at(node)},provider="hcloud-floating-ip"}`, always(3_600)],
-        [`leasehold_provider_budget_remaining_requests{${at(node)},provider="hcloud-floating-ip"}`, always(3_500)],
+        [budget('limit', node, 'RateLimit'), always(3_600)],
+        [budget('remaining', node, 'RateLimit'), always(3_500)],
+        [budget('reserve', node, 'RateLimit'), always(100)],
+        [budget('limit', node, 'routing requests'), always(20)],
+        [budget('remaining', node, 'routing requests'), always(20)],
+        [budget('reserve', node, 'routing requests'), always(5)],
+        [budget('limit', node, 'moves of 203.0.113.10'), always(30)],
+        [budget('remaining', node, 'moves of 203.0.113.10'), always(29)],
+        [budget('reserve', node, 'moves of 203.0.113.10'), always(0)],
+        [`leasehold_provider_held_back_total{${at(node)},purpose="first-claim"}`, always(0)],
+        [`leasehold_provider_held_back_total{${at(node)},purpose="verification"}`, growing(1)],
+        [`leasehold_address_claim_patience_seconds{${of(node)},address="203.0.113.10"}`, always(0)],
         [`leasehold_is_holder{${of(node)}}`, always(isHolder ? 1 : 0)],
         [`leasehold_can_take_over{${of(node)}}`, always(isHolder ? 0 : 1)],
         [`leasehold_healthy{${of(node)}}`, always(1)],
@@ -228,9 +241,39 @@ const SCENARIOS: readonly {
   },
   {
     what: 'the budget is nearly used up',
-    change: { [`leasehold_provider_budget_remaining_requests{${at('a')},provider="hcloud-floating-ip"}`]: always(200) },
+    change: { [budget('remaining', 'a', 'RateLimit')]: always(200) },
     atMinute: 5,
     fires: ['LeaseholdProviderBudgetLow'],
+  },
+  {
+    what: 'no more moves are left than are kept for a failover',
+    change: { [budget('remaining', 'a', 'routing requests')]: always(5) },
+    atMinute: 5,
+    fires: ['LeaseholdProviderBudgetLow'],
+  },
+  {
+    what: 'a few moves more are left',
+    change: { [budget('remaining', 'a', 'routing requests')]: always(6) },
+    atMinute: 5,
+    fires: [],
+  },
+  {
+    what: 'a failover was held back',
+    change: { [`leasehold_provider_held_back_total{${at('a')},purpose="first-claim"}`]: jumping(1) },
+    atMinute: 62,
+    fires: ['LeaseholdFailoverHeldBack'],
+  },
+  {
+    what: 'an address was taken away three times in a short while',
+    change: { [`leasehold_address_claim_patience_seconds{${of('a')},address="203.0.113.10"}`]: always(10) },
+    atMinute: 1,
+    fires: ['LeaseholdAddressContested'],
+  },
+  {
+    what: 'an address was taken away twice',
+    change: { [`leasehold_address_claim_patience_seconds{${of('a')},address="203.0.113.10"}`]: always(5) },
+    atMinute: 1,
+    fires: [],
   },
   {
     what: 'the address moves every few minutes',

@@ -15,6 +15,7 @@ import { createProviderHttp } from '../../agent/provider/http.ts';
 import { createProvider } from '../../agent/providers.ts';
 import { openChildren } from '../support/children.ts';
 import { eventually } from '../support/eventually.ts';
+import { NO_HOST } from '../support/host.ts';
 import { OUTBOUND } from '../support/outbound.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
 import { ROUTED_PROVIDERS, STAND_INS } from '../support/stand-ins/all.ts';
@@ -38,7 +39,7 @@ const NO_KUBE: KubeHttp = {
   stream: () => Promise.reject(new Error('there is no Kubernetes here')),
 };
 
-const HOST: Host = { interfaces: () => [{ name: 'eth0', mac: ME.mac, addresses: [ME.ip] }], run: openChildren().run };
+const HOST: Host = { ...NO_HOST, interfaces: () => [{ name: 'eth0', mac: ME.mac, addresses: [ME.ip] }], run: openChildren().run };
 
 interface ClaimOptions extends Partial<Pick<ClaimTerms, 'isFirst' | 'mayWrite'>> {
   readonly deadlineMs?: number;
@@ -81,7 +82,13 @@ for (const name of ROUTED_PROVIDERS) {
         serviceAccountFolder: '/nowhere',
       });
       secrets = secretsIn(settings.provider).flatMap(({ everHeld }) => everHeld);
-      return createProvider(settings, { clock: REAL_CLOCK, host: HOST, http: createProviderHttp(REAL_CLOCK, OUTBOUND), kube: NO_KUBE });
+      return createProvider(settings, {
+        clock: REAL_CLOCK,
+        host: HOST,
+        http: createProviderHttp(REAL_CLOCK, OUTBOUND),
+        kube: NO_KUBE,
+        tell: () => undefined,
+      });
     }
 
     test('is ready once it has found this server and the addresses, and has only read for that', async () => {

@@ -67,12 +67,16 @@ test('a list whose pages never end is read no further than they go on', async ()
 describe('no answer', () => {
   test('to a write that was sent leaves open whether it was carried out', async () => {
     server.failNext({ is: 'cut', when: 'before' });
-    assert.equal((await errorOf(act())).code, 'unknown-outcome');
+    const { code, wasSent } = await errorOf(act());
+    assert.deepEqual([code, wasSent], ['unknown-outcome', true]);
   });
 
   test('because nobody listens means that nothing was carried out', async () => {
     await server.close();
-    assert.equal((await errorOf(act())).code, 'unavailable');
+    for (const work of [act, get]) {
+      const { code, wasSent } = await errorOf(work());
+      assert.deepEqual([code, wasSent], ['unavailable', false]);
+    }
     server = await server.listen();
   });
 });

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { covers } from '../../agent/address.ts';
 import { DeadlineExceeded } from '../../agent/clock.ts';
 import type { ClaimOutcome } from '../../agent/contender/input.ts';
 import { HcloudApi } from '../../agent/provider/hcloud-api.ts';
-import { covers, HcloudFloatingIp } from '../../agent/provider/hcloud-floating-ip.ts';
+import { HcloudFloatingIp } from '../../agent/provider/hcloud-floating-ip.ts';
 import { HcloudServerId } from '../../agent/provider/hcloud-server-id.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
 import { Secret } from '../../agent/secret.ts';

@@ -4,11 +4,7 @@
  * The document is no part of this repository: it lies beside it, in `../shared/openapi`, where it can be had.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { Ajv } from 'ajv';
-import { at, listAt, stringAt } from '../../agent/json.ts';
 import type { Provider } from '../../agent/ports.ts';
 import { HcloudAliasIp } from '../../agent/provider/hcloud-alias-ip.ts';
 import { HcloudApi } from '../../agent/provider/hcloud-api.ts';
@@ -18,77 +14,24 @@ import { createProviderHttp } from '../../agent/provider/http.ts';
 import type { ProviderAnswer, ProviderCall } from '../../agent/provider/http.ts';
 import { Secret } from '../../agent/secret.ts';
 import { HcloudNetworkStandIn, HcloudStandIn } from '../support/hcloud-api.ts';
+import { cannotReadOpenApi, OpenApiContract } from '../support/openapi.ts';
 import { OUTBOUND } from '../support/outbound.ts';
 import { REAL_CLOCK } from '../support/real-clock.ts';
 
-const DOCUMENT = fileURLToPath(new URL('../../../shared/openapi/hetzner-cloud-hcloud.json', import.meta.url));
+const DOCUMENT = 'hetzner-cloud-hcloud.json';
 const IP = '198.51.100.77';
 const SIX = '2001:db8:7:9::1';
 const ME = 9_100_202;
 const OTHER = 9_100_201;
 const never = new AbortController().signal;
 
-/**
- * The document, with `nullable` said in JSON Schema's own words where it stands without a type, and without what servers have lost
- * since it was written.
- */
-function load(): unknown {
-  return JSON.parse(readFileSync(DOCUMENT, 'utf8'), (key, value: unknown) => {
-    if (key === 'required' && Array.isArray(value)) return (value as unknown[]).filter((each) => each !== 'datacenter');
-    if (at(value, 'nullable') !== true || at(value, 'allOf') === undefined) return value;
-    return { anyOf: [{ enum: [null] }, { allOf: at(value, 'allOf') }] };
-  });
-}
-
-/** Checks exchanges against the document. */
-class Contract {
-  readonly #document = load();
-  readonly #ajv = new Ajv({ strict: false, validateFormats: false });
-
-  constructor() {
-    this.#ajv.addSchema(this.#document as object, 'hcloud');
-  }
-
-  check({ method, url, json }: Pick<ProviderCall, 'method' | 'url' | 'json'>, { status, body }: ProviderAnswer): void {
-    const { pathname, searchParams } = new URL(url);
-    const path = pathname.replace(/^\/v1/, '');
-    const what = `${method} ${path}: ${status}`;
-    const paths = Object.keys(at(this.#document, 'paths') as object);
-    const template =
-      paths.find((each) => new RegExp(`^${each.replaceAll(/\{\w+\}/g, '\\d+')}$`).test(path)) ?? assert.fail(`${what}: no such path`);
-    const place = ['paths', template, method.toLowerCase()];
-    const operation = at(this.#document, ...place) ?? assert.fail(`${what}: no such operation`);
-    const parameters = (listAt(operation, 'parameters') ?? []).filter((parameter) => stringAt(parameter, 'in') === 'query');
-    for (const [name, value] of searchParams) {
-      const index = (listAt(operation, 'parameters') ?? []).indexOf(parameters.find((parameter) => stringAt(parameter, 'name') === name));
-      assert.ok(index >= 0, `${what}: no such parameter: ${name}`);
-      const schema = at((listAt(operation, 'parameters') ?? [])[index], 'schema');
-      const typed = stringAt(schema, 'type') === 'integer' ? Number(value) : stringAt(schema, 'type') === 'array' ? [value] : value;
-      this.#valid([...place, 'parameters', String(index), 'schema'], typed, `${what}: ${name}`);
-    }
-    const isBodyWanted = at(operation, 'requestBody') !== undefined;
-    if (isBodyWanted) this.#valid([...place, 'requestBody', 'content', 'application/json', 'schema'], json, `${what}: the request`);
-    const responses = at(operation, 'responses') as object;
-    const key =
-      [String(status), `${Math.floor(status / 100)}xx`].find((each) => Object.hasOwn(responses, each)) ??
-      assert.fail(`${what}: not documented`);
-    this.#valid([...place, 'responses', key, 'content', 'application/json', 'schema'], JSON.parse(body), `${what}: the answer`);
-  }
-
-  #valid(place: readonly string[], value: unknown, what: string): void {
-    const pointer = place.map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/');
-    const validate = this.#ajv.getSchema(`hcloud#/${pointer}`) ?? assert.fail(`${what}: no schema`);
-    assert.ok(validate(value), `${what}: ${this.#ajv.errorsText(validate.errors)}: ${JSON.stringify(value)}`);
-  }
-}
-
-describe('the OpenAPI document of Hetzner Cloud', { skip: existsSync(DOCUMENT) ? false : 'it is not beside this repository' }, () => {
-  let contract: Contract;
+describe('the OpenAPI document of Hetzner Cloud', { skip: cannotReadOpenApi(DOCUMENT) }, () => {
+  let contract: OpenApiContract;
   let hcloud: HcloudStandIn;
   let checked: string[];
 
   before(() => {
-    contract = new Contract();
+    contract = new OpenApiContract(DOCUMENT, '/v1', ['datacenter']);
   });
   after(() => assert.ok(checked.length > 0));
   beforeEach(async () => {

@@ -9,6 +9,7 @@ import { Metrics } from '../../agent/report/metrics.ts';
 import type { MetricFacts, MetricSources } from '../../agent/report/metrics.ts';
 import { ADDRESS, record, SETTINGS } from '../contender/driver.ts';
 import { ManualClock } from '../support/manual-clock.ts';
+import { budgetWith, ROUTING } from '../support/status-example.ts';
 import { parseExposition } from '../support/exposition.ts';
 import type { Exposition } from '../support/exposition.ts';
 
@@ -42,6 +43,7 @@ beforeEach(() => {
     probes: [{ probe: PROBE, healthy: null }],
     watchStands: false,
     isProviderReady: false,
+    budget: null,
     isReady: false,
     droppedLogLines: 0,
     events: { created: 3, repeated: 2, dropped: { budget: 1, waited: 0, refused: 0 } },
@@ -305,8 +307,30 @@ describe('the metrics of requests and probes', () => {
     assert.deepEqual((await scrape()).series('leasehold_provider_budget_remaining_requests'), []);
     metrics.requests.provider({ operation: 'x', code: '200', elapsedMs: 1, budget: { limit: 3_600, remaining: 3_599 } });
     const shown = await scrape();
-    assert.equal(shown.value('leasehold_provider_budget_remaining_requests', { provider: 'hcloud-floating-ip' }), 3_599);
-    assert.equal(shown.value('leasehold_provider_budget_limit_requests', { provider: 'hcloud-floating-ip' }), 3_600);
+    assert.equal(
+      shown.value('leasehold_provider_budget_remaining_requests', { provider: 'hcloud-floating-ip', limit: 'RateLimit' }),
+      3_599,
+    );
+    assert.equal(shown.value('leasehold_provider_budget_limit_requests', { provider: 'hcloud-floating-ip', limit: 'RateLimit' }), 3_600);
+  });
+
+  test('show each limit that the ledger keeps, how often there were moves, and what was held back', async () => {
+    sources = {
+      ...sources,
+      budget: {
+        ...budgetWith({ ...ROUTING, used: 22 }),
+        heldBack: { 'first-claim': 0, 'claim-again': 4, verification: 9, preparation: 0 },
+      },
+    };
+    const labels = { provider: 'hcloud-floating-ip', limit: 'routing requests' };
+    for (const shown of [await scrape(), await scrape()]) {
+      assert.equal(shown.value('leasehold_provider_budget_limit_requests', labels), 20);
+      assert.equal(shown.value('leasehold_provider_budget_remaining_requests', labels), 0, 'never less than nothing');
+      assert.equal(shown.value('leasehold_provider_budget_reserve_requests', labels), 5);
+      assert.equal(shown.value('leasehold_provider_moves_total', { by: 'this' }), 2);
+      assert.equal(shown.value('leasehold_provider_moves_total', { by: 'others' }), 1);
+      assert.equal(shown.value('leasehold_provider_held_back_total', { purpose: 'verification' }), 9);
+    }
   });
 
   test('show what is reached and ready', async () => {

@@ -6,7 +6,7 @@ import { spanText } from '../../agent/report/page-script.ts';
 import { PAGE_POLICY, pageOf, viewOf } from '../../agent/report/page.ts';
 import type { StatusDocument } from '../../agent/report/status.ts';
 import { ADDRESS, Driver } from '../contender/driver.ts';
-import { statusOf } from '../support/status-example.ts';
+import { budgetWith, ROUTING, statusOf } from '../support/status-example.ts';
 
 const HOSTILE = `</style></script><img src=x onerror="alert(1)">'&amp;\u202e`;
 
@@ -80,12 +80,26 @@ describe('the page', () => {
     assert.equal(viewOf(serving()).sections['preflight'], '');
   });
 
+  test('shows how much of the provider’s budget is used', () => {
+    const budget = { ...budgetWith(ROUTING), said: { limit: 3_600, remaining: 40, reserve: 100, atMs: 1 }, quietUntilMs: 2 };
+    const status = statusOf(new Driver().serve(), { provider: { name: 'x', problem: null, budget } });
+    assert.match(
+      viewOf(status).sections['node'] ?? '',
+      /Budget.*40 of 3600 requests left, as the provider says; routing requests: 2 of 20 within 60 min; nothing but claims is asked for now/s,
+    );
+    assert.doesNotMatch(viewOf(serving()).sections['node'] ?? '', /Budget/);
+  });
+
   test('lets nothing from outside become markup', () => {
     const status = hostile({
       ...serving(),
       preflight: { at: '2026-11-21T08:16:40.000Z', findings: [{ name: 'a', level: 'fail', message: 'b', advice: 'c' }] },
       notReadyBecause: ['a'],
       ready: false,
+      provider: {
+        ...serving().provider,
+        budget: statusOf(new Driver(), { provider: { name: 'x', problem: null, budget: budgetWith(ROUTING) } }).provider.budget,
+      },
       problems: [{ name: 'a', level: 'fail', message: 'b', advice: 'c' }],
       addresses: serving().addresses.map((address) => ({ ...address, owner: { is: 'other', name: 'a', readAt: 'b' } })),
     }) as StatusDocument;

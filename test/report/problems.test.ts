@@ -3,7 +3,8 @@ import { describe, test } from 'node:test';
 import { problemsOf } from '../../agent/report/problems.ts';
 import type { StatusSources } from '../../agent/report/status.ts';
 import { ADDRESS, Driver, record, released } from '../contender/driver.ts';
-import { sourcesOf } from '../support/status-example.ts';
+import type { LimitStatus } from '../../agent/provider/budget.ts';
+import { budgetWith, ROUTING, sourcesOf, statusOf } from '../support/status-example.ts';
 
 const problems = (driver: Driver, changes: Partial<StatusSources> = {}): string[] =>
   problemsOf(sourcesOf(driver, changes)).map(({ name, level, message }) => `${level} ${name}: ${message}`);
@@ -73,6 +74,43 @@ describe('something is wrong', () => {
       `fail ${ADDRESS}: ${ADDRESS}: the provider routes it to server 9, though this node holds the Lease`,
     ]);
     assert.deepEqual(problems(new Driver().standBy(), { owners }), [], 'on a candidate that is as it should be');
+  });
+
+  test('where somebody else claims an address again and again, in place of each time that it is seen elsewhere', () => {
+    const owners = new Map([[ADDRESS, { owner: { is: 'other', name: 'server 9' } as const, atMs: 1 }]]);
+    const driver = new Driver().serve();
+    for (let loss = 0; loss < 3; loss += 1) {
+      driver.serveOn(2_000);
+      for (let read = 0; read < 3; read += 1) driver.ownerIs({ is: 'other', name: 'server 9' }).serveOn(300);
+      if (loss < 2) driver.serveOn(6_000).claimed();
+    }
+    assert.deepEqual(problems(driver, { owners }), [
+      `fail ${ADDRESS}: ${ADDRESS}: somebody else claims it, too: it was taken away 3 times within 1 min, most likely by a second installation or another failover tool; this node waits 10s before it claims it again`,
+    ]);
+    const [address] = statusOf(driver).addresses;
+    assert.deepEqual([address?.state, address?.contest?.losses, address?.contest?.patienceMs], ['bound, claim due, contested', 3, 10_000]);
+    assert.ok(Date.parse(address?.contest?.nextClaim ?? '') > Date.parse(statusOf(driver).at));
+  });
+
+  test('where the provider’s budget is nearly used up, and how bad that is', () => {
+    const told = (used: number, more: Partial<LimitStatus> = {}): string[] =>
+      problems(new Driver().serve(), { provider: { name: 'x', problem: null, budget: budgetWith({ ...ROUTING, used, ...more }) } });
+    assert.deepEqual(told(14), []);
+    assert.deepEqual(told(15), ['warn budget: routing requests: 15 of 20 within 60 min are used, and the rest is kept for a failover']);
+    assert.deepEqual(told(20), ['fail budget: routing requests: 20 of 20 within 60 min are used, so a failover may have to wait']);
+    assert.deepEqual(told(30, { name: 'moves of 203.0.113.10', max: 30, reserve: 0, bindsFailover: false }), [
+      'warn budget: moves of 203.0.113.10: 30 of 30 within 60 min are used (MOVES_PER_HOUR), so it is not claimed back from whoever takes it away',
+    ]);
+  });
+
+  test('where the provider says that little is left, for as long as nothing else is asked because of it', () => {
+    const said = { limit: 3_600, remaining: 40, reserve: 100, atMs: 1 };
+    const told = (quietUntilMs: number | null): string[] =>
+      problems(new Driver().serve(), { provider: { name: 'x', problem: null, budget: { ...budgetWith(), said, quietUntilMs } } });
+    assert.deepEqual(told(9), [
+      'warn budget: the provider has only 40 of 3600 requests left: they are kept for a failover, and nothing else is asked',
+    ]);
+    assert.deepEqual(told(null), []);
   });
 
   test('where the tenure ran out and nothing but the silence of the API ended it', () => {

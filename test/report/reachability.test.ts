@@ -102,6 +102,17 @@ describe('an agent is ready', () => {
     assert.deepEqual(problems(), []);
   });
 
+  test('although something was not asked, to leave the provider’s budget to a failover', async () => {
+    await well();
+    await provider.owner(ADDRESS, signal);
+    owner = { is: 'unknown', message: 'not asked', notBeforeMs: clock.nowMs() + 1 };
+    await provider.owner(ADDRESS, signal);
+    outcome = { is: 'failed', definitive: false, message: 'not asked', notBeforeMs: clock.nowMs() + 1 };
+    await provider.claim(ADDRESS, TERMS);
+    assert.deepEqual(problems(), []);
+    assert.equal(reachability.owners.get(ADDRESS)?.owner.is, 'self', 'and what was read last still stands');
+  });
+
   test('without a healthy node: health is no part of it', async () => {
     await well();
     ({ contender } = new Driver().standBy().unhealthy());

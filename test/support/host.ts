@@ -6,4 +6,7 @@ import type { Host } from '../../agent/host.ts';
 export const NO_HOST: Host = {
   interfaces: () => [],
   run: () => Promise.reject(new Error('no command is run here')),
+  writeFile: () => {
+    throw new Error('no file is written here');
+  },
 };

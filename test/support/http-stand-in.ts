@@ -44,8 +44,8 @@ export interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Answers one request, or null when it has taken the response over itself. */
-export type Handler = (exchange: Exchange, response: http.ServerResponse) => Answer | null;
+/** Answers one request, at once or later, or null when it has taken the response over itself. */
+export type Handler = (exchange: Exchange, response: http.ServerResponse) => Answer | null | Promise<Answer>;
 
 const BODY_BYTES_MAX = 1024 * 1024;
 
@@ -146,7 +146,7 @@ export class HttpStandIn {
       send(exchange, response, { status: fault.status, body: fault.body ?? null, headers: fault.headers ?? {} });
       return;
     }
-    const answer = this.#handler(exchange, response);
+    const answer = await this.#handler(exchange, response);
     if (answer === null) return;
     if (fault?.is === 'delay' && fault.when === 'after') await pause(fault.ms);
     if (fault?.is === 'cut') cut(response);

@@ -5,12 +5,11 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { loadAll } from 'js-yaml';
+import type { ProviderName } from '../../agent/provider/profiles.ts';
 import type { Permissions } from './kube-api.ts';
+import { asLiterals, MANIFESTS, providerOverlay } from './provider-overlays.ts';
 import { toolPath } from './tools.ts';
-
-const MANIFESTS = fileURLToPath(new URL('../../manifests', import.meta.url));
 
 /** One Kubernetes object, of whatever kind. */
 export interface KubeObject {
@@ -43,31 +42,31 @@ export function overlays(): string[] {
 
 /** What an overlay of one's own consists of. */
 export interface Composition {
-  /** Folders of manifests/components, in the order in which they are to count. */
+  /** What is taken from its own overlay: its component, which comes second, its settings, its Secrets. */
+  readonly provider: ProviderName;
+  /** Further folders of manifests/components, in the order in which they are to count. */
   readonly components: readonly string[];
-  readonly settings: Readonly<Record<string, string>>;
+  readonly settings?: Readonly<Record<string, string>>;
   readonly namespace?: string;
-  readonly token?: string;
-  /** ConfigMaps beside the settings, as kustomize generates them. */
-  readonly configMaps?: readonly object[];
   /** Further fields of its kustomization. */
   readonly more?: Readonly<Record<string, unknown>>;
 }
 
 /** Renders an overlay that is put together for this once. */
-export function compose({ components, settings, namespace = 'leasehold', token, configMaps = [], more = {} }: Composition): KubeObject[] {
+export function compose({ provider, components, settings = {}, namespace = 'leasehold', more = {} }: Composition): KubeObject[] {
   // Kustomize takes what is elsewhere by relative paths only.
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'leasehold-overlay-')));
   const manifests = relative(folder, MANIFESTS);
-  const literals = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+  const overlay = providerOverlay(provider);
+  const [first = '', ...further] = components;
   const kustomization = {
     apiVersion: 'kustomize.config.k8s.io/v1beta1',
     kind: 'Kustomization',
     namespace,
     resources: [join(manifests, 'base')],
-    components: components.map((name) => join(manifests, 'components', name)),
-    configMapGenerator: [{ name: 'leasehold-settings', literals }, ...configMaps],
-    ...(token === undefined ? {} : { secretGenerator: [{ name: 'hcloud-token', literals: [`token=${token}`] }] }),
+    components: [first, provider, ...further].map((name) => join(manifests, 'components', name)),
+    configMapGenerator: [{ name: 'leasehold-settings', data: { ...overlay.settings, ...settings } }, ...overlay.configMaps].map(asLiterals),
+    secretGenerator: overlay.secrets.map(asLiterals),
     ...more,
   };
   try {

@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict';
 import { at } from '../../agent/json.ts';
 import type { KubeObject } from './manifests.ts';
+import { SECRETS_FROM_ELSEWHERE } from './provider-overlays.ts';
 
 interface EnvironmentVariable {
   readonly name: string;
@@ -87,7 +88,10 @@ export function readFileOf(objects: readonly KubeObject[]): (path: string) => st
     const mount = containerOf(objects).volumeMounts.find(({ mountPath }) => path.startsWith(`${mountPath}/`));
     const secretName = volumes.find(({ name }) => name === mount?.name)?.secret?.secretName;
     const secret = objects.find(({ kind, metadata }) => kind === 'Secret' && metadata.name === secretName);
-    const encoded = at(secret, 'data', path.slice((mount?.mountPath.length ?? 0) + 1));
+    const key = path.slice((mount?.mountPath.length ?? 0) + 1);
+    const fromElsewhere = SECRETS_FROM_ELSEWHERE.find(({ name }) => name === secretName)?.data[key];
+    if (fromElsewhere !== undefined) return fromElsewhere;
+    const encoded = at(secret, 'data', key);
     if (typeof encoded !== 'string') throw Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' });
     return Buffer.from(encoded, 'base64').toString();
   };

@@ -25,9 +25,55 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- .Values.kind | default (ternary "Deployment" "DaemonSet" (eq .Values.placement "beside-application")) -}}
 {{- end -}}
 
-{{/* The Secret that holds the token. */}}
-{{- define "leasehold.tokenSecret" -}}
-{{- .Values.hcloud.existingSecret | default (printf "%s-hcloud-token" (include "leasehold.name" .)) -}}
+{{/*
+What the agents prove themselves with at the provider, as YAML; nothing where there is nothing to prove: the Secret, the folder that
+it is mounted in, and its keys with the file of each, the variable that names the file, and the value that makes the key.
+*/}}
+{{- define "leasehold.credentials" -}}
+{{- $provider := .Values.provider -}}
+{{- $own := dict "existingSecret" "" -}}
+{{- $found := dict -}}
+{{- if hasPrefix "hcloud-" $provider -}}
+{{- $own = .Values.hcloud -}}
+{{- $key := dict "key" $own.existingSecretKey "file" "token" "variable" "HCLOUD_TOKEN_FILE" "value" $own.token "from" "hcloud.token" -}}
+{{- $found = dict "name" "hcloud-token" "folder" "/etc/leasehold/hcloud" "keys" (list $key) "values" "hcloud" -}}
+{{- else if eq $provider "netcup" -}}
+{{- $own = .Values.netcup -}}
+{{- $key := dict "key" $own.existingSecretKey "file" "token" "variable" "NETCUP_REFRESH_TOKEN_FILE" "value" $own.refreshToken "from" "netcup.refreshToken" -}}
+{{- $found = dict "name" "netcup-token" "folder" "/etc/leasehold/netcup" "keys" (list $key) "values" "netcup" -}}
+{{- else if eq $provider "hetzner-robot" -}}
+{{- $own = .Values.robot -}}
+{{- $user := dict "key" "user" "file" "user" "variable" "ROBOT_USER_FILE" "value" $own.user "from" "robot.user" -}}
+{{- $password := dict "key" "password" "file" "password" "variable" "ROBOT_PASSWORD_FILE" "value" $own.password "from" "robot.password" -}}
+{{- $found = dict "name" "robot-login" "folder" "/etc/leasehold/robot" "keys" (list $user $password) "values" "robot" -}}
+{{- else if and (eq $provider "exec") (or .Values.exec.secret .Values.exec.existingSecret) -}}
+{{- $own = .Values.exec -}}
+{{- $key := dict "key" $own.existingSecretKey "file" "token" "variable" "EXEC_SECRET_FILE" "value" $own.secret "from" "exec.secret" -}}
+{{- $found = dict "name" "exec-secret" "folder" "/etc/leasehold/exec-secret" "keys" (list $key) "values" "exec" -}}
+{{- end -}}
+{{- if $found -}}
+{{- $made := printf "%s-%s" (include "leasehold.name" .) $found.name -}}
+{{- $_ := set $found "secret" ($own.existingSecret | default $made) -}}
+{{- $_ := set $found "isMade" (not $own.existingSecret) -}}
+{{- toYaml $found -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether a script of the values is what the command runs. */}}
+{{- define "leasehold.script" -}}
+{{- if and (eq .Values.provider "exec") .Values.exec.script -}}
+{{- $program := first (splitList " " .Values.exec.command) -}}
+{{- if ne (dir $program) "/etc/leasehold/exec" -}}
+{{- fail "exec.script is laid into /etc/leasehold/exec: exec.command has to name a program there" -}}
+{{- end -}}
+{{- base $program -}}
+{{- end -}}
+{{- end -}}
+
+{{/* PROVIDER_TIMEOUT as it is by default, and 15 s. On a segment nothing lingers. */}}
+{{- define "leasehold.grace" -}}
+{{- $seconds := dict "hcloud-floating-ip" 45 "hcloud-alias-ip" 75 "netcup" 45 "hetzner-robot" 195 "exec" 75 "l2" 15 -}}
+{{- .Values.terminationGracePeriodSeconds | default (get $seconds .Values.provider) -}}
 {{- end -}}
 
 {{- define "leasehold.image" -}}
@@ -41,6 +87,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{/* The settings of every agent, as text. Fails on what the schema of the values cannot see. */}}
 {{- define "leasehold.settings" -}}
 {{- $settings := dict "PROVIDER" .Values.provider "ADDRESSES" (join "," .Values.addresses) -}}
+{{- if eq .Values.provider "exec" -}}
+{{- $_ := set $settings "EXEC_COMMAND" .Values.exec.command -}}
+{{- end -}}
 {{- if ne (include "leasehold.name" .) "leasehold" -}}
 {{- $_ := set $settings "LEASE_NAME" (include "leasehold.name" .) -}}
 {{- end -}}

@@ -5,6 +5,8 @@ import type { ProviderName } from '../../../agent/provider/profiles.ts';
 import { openHcloudAliasIps } from './hcloud-alias-ip.ts';
 import { openExec } from './exec.ts';
 import { openHcloudFloatingIps } from './hcloud-floating-ip.ts';
+import { openHetznerRobot } from './hetzner-robot.ts';
+import { openNetcup } from './netcup.ts';
 import type { ProviderStandIn, StandInOptions } from './stand-in.ts';
 
 export type RoutedProviderName = Exclude<ProviderName, 'l2'>;
@@ -13,6 +15,8 @@ export type RoutedProviderName = Exclude<ProviderName, 'l2'>;
 export const STAND_INS: { readonly [Name in RoutedProviderName]: (options: StandInOptions) => Promise<ProviderStandIn> } = {
   'hcloud-floating-ip': openHcloudFloatingIps,
   'hcloud-alias-ip': openHcloudAliasIps,
+  netcup: openNetcup,
+  'hetzner-robot': openHetznerRobot,
   exec: openExec,
 };
 

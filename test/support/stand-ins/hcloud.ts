@@ -52,12 +52,13 @@ interface Parts {
   readonly servers: Servers;
   readonly ownerOf: (address: string) => number | null;
   readonly move: (address: string, server: number | null) => void;
+  readonly lost?: () => readonly string[];
 }
 
 /** The stand-in that serves a model. */
-export function hcloudStandIn({ nodes }: StandInOptions, { name, model, ports, servers, ownerOf, move }: Parts): ProviderStandIn {
-  ports.refill();
+export function hcloudStandIn({ nodes }: StandInOptions, { name, model, ports, servers, ownerOf, move, lost }: Parts): ProviderStandIn {
   for (const node of nodes) model.serverBySource.set(node.ip, servers.idOf(node.name));
+  ports.refill();
   const troubles = new Troubles(ports.http, FAULTS, isWrite);
   const ipOf = (node: string): string | undefined => nodes.find((each) => each.name === node)?.ip;
   return {
@@ -89,6 +90,7 @@ export function hcloudStandIn({ nodes }: StandInOptions, { name, model, ports, s
     get acceptedCount() {
       return model.accepted.length;
     },
+    ...(lost === undefined ? {} : { lost }),
     close: () => ports.close(),
   };
 }

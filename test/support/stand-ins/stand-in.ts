@@ -69,5 +69,9 @@ export interface ProviderStandIn {
   writes(node?: string): number;
   /** How many of them were accepted. */
   readonly acceptedCount: number;
+  /** What only some providers do to their users, by what it is, and how to let them begin and end it. */
+  readonly quirks?: Readonly<Record<string, (isOn: boolean) => void>>;
+  /** What was somebody else's and is not there any more, in words, where somebody else has anything there that could be lost. */
+  lost?(): readonly string[];
   close(): Promise<void>;
 }

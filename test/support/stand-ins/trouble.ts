@@ -9,8 +9,8 @@ import type { Trouble } from './stand-in.ts';
 /** Troubles in which reads are answered as ever. */
 const OF_WRITES: readonly Trouble[] = ['busy', 'answer-lost'];
 
-/** What a provider answers in each trouble that shows in its answers. */
-export type Faults = Readonly<Record<Exclude<Trouble, 'move-fails'>, Fault>>;
+/** What a provider answers in each trouble that shows in its answers, whatever it is asked or by what it is asked. */
+export type Faults = Readonly<Record<Exclude<Trouble, 'move-fails'>, Fault | ((exchange: Exchange) => Fault)>>;
 
 export class Troubles {
   /** How many requests have met with a trouble so far. */
@@ -33,7 +33,8 @@ export class Troubles {
       if (OF_WRITES.includes(trouble) && !this.#isWrite(exchange)) return null;
       left -= 1;
       this.met += 1;
-      return this.#faults[trouble];
+      const fault = this.#faults[trouble];
+      return typeof fault === 'function' ? fault(exchange) : fault;
     };
   }
 }
