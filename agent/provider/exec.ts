@@ -16,6 +16,7 @@ import { claimWithRetries } from './claim.ts';
 import { ProviderError } from './error.ts';
 import { EXIT_CODES } from './exec-command.ts';
 import type { ExecCommand } from './exec-command.ts';
+import { notReadyBecause } from './preparation.ts';
 import type { ProviderProfile } from './profile.ts';
 
 const FAILURES = [...Object.keys(EXIT_CODES), 'no-answer'];
@@ -58,10 +59,7 @@ export class Exec implements Provider {
       for (const address of this.#addresses) await this.#look(address, signal);
       return { is: 'ready', reason: `EXEC_COMMAND knows every address, and calls this node ${this.#server}` };
     } catch (thrown) {
-      const error = asError(thrown);
-      if (!(error instanceof ProviderError) && !signal.aborted) throw error;
-      const isPassing = !(error instanceof ProviderError && error.isDefinitive);
-      return { is: 'not-ready', isPassing, reason: error.message };
+      return notReadyBecause(thrown, signal);
     }
   }
 

@@ -13,6 +13,7 @@ import type { Finding } from '../finding.ts';
 import type { ClaimTerms, Provider, ProviderReadiness } from '../ports.ts';
 import { claimWithRetries } from './claim.ts';
 import { ProviderError } from './error.ts';
+import { notReadyBecause } from './preparation.ts';
 import type { ProviderProfile } from './profile.ts';
 import { Remembered } from './remembered.ts';
 import { OUTAGE_PAUSE_MS, SWITCH_PAUSE_MS } from './robot-api.ts';
@@ -90,10 +91,7 @@ export class HetznerRobot implements Provider {
       for (const address of this.#addresses) targetFor(failoverOf(address, failovers), own);
       return { is: 'ready', reason: `this is ${serverName(own)}, ${own.source}` };
     } catch (thrown) {
-      const error = asError(thrown);
-      if (!(error instanceof ProviderError) && !signal.aborted) throw error;
-      const isPassing = !(error instanceof ProviderError && error.isDefinitive);
-      return { is: 'not-ready', isPassing, reason: error.message };
+      return notReadyBecause(thrown, signal);
     }
   }
 

@@ -22,6 +22,7 @@ import { LOGIN_ADVICE, TOKEN_OPERATION } from './netcup-openid.ts';
 import { parseSite } from './netcup-server.ts';
 import type { NetcupServer, OwnNetcupServer, Site } from './netcup-server.ts';
 import type { NetcupTokens } from './netcup-tokens.ts';
+import { notReadyBecause } from './preparation.ts';
 import type { ProviderProfile } from './profile.ts';
 import { Turns } from './turns.ts';
 
@@ -100,9 +101,7 @@ export class Netcup implements Provider {
       const concern = tokens.concern === null ? '' : `; ${tokens.concern.message}: ${tokens.concern.advice ?? ''}`;
       return { is: 'ready', reason: `this is server ${describe(own)}${concern}` };
     } catch (thrown) {
-      const error = asError(thrown);
-      if (!(error instanceof ProviderError) && !signal.aborted) throw error;
-      return { is: 'not-ready', isPassing: !(error instanceof ProviderError && error.isDefinitive), reason: error.message };
+      return notReadyBecause(thrown, signal);
     }
   }
 

@@ -4,16 +4,17 @@
  */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { DeadlineExceeded } from '../../agent/clock.ts';
 import { loadSettings } from '../../agent/config/settings.ts';
 import { secretsIn } from '../../agent/config/provider-settings.ts';
 import type { ClaimOutcome } from '../../agent/contender/input.ts';
 import type { Host } from '../../agent/host.ts';
 import type { KubeHttp } from '../../agent/kube/transport.ts';
-import type { ClaimTerms, Provider } from '../../agent/ports.ts';
+import type { Provider } from '../../agent/ports.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
 import { createProvider } from '../../agent/providers.ts';
 import { openChildren } from '../support/children.ts';
+import { claimFrom } from '../support/claim.ts';
+import type { ClaimOptions } from '../support/claim.ts';
 import { eventually } from '../support/eventually.ts';
 import { NO_HOST } from '../support/host.ts';
 import { OUTBOUND } from '../support/outbound.ts';
@@ -41,26 +42,12 @@ const NO_KUBE: KubeHttp = {
 
 const HOST: Host = { ...NO_HOST, interfaces: () => [{ name: 'eth0', mac: ME.mac, addresses: [ME.ip] }], run: openChildren().run };
 
-interface ClaimOptions extends Partial<Pick<ClaimTerms, 'isFirst' | 'mayWrite'>> {
-  readonly deadlineMs?: number;
-  readonly address?: string;
-  /** Aborted when the claim is not wanted any more. */
-  readonly unwanted?: AbortSignal;
-}
-
-/** Claims under a deadline, as the loop does. */
+/** Claims as the loop does. */
 async function claim(
-  provider: Provider,
-  { isFirst = true, mayWrite = () => true, deadlineMs = 10_000, address = IP, unwanted }: ClaimOptions = {},
+  from: Provider,
+  { address = IP, ...options }: ClaimOptions & { readonly address?: string } = {},
 ): Promise<ClaimOutcome> {
-  const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(new DeadlineExceeded(deadlineMs)), deadlineMs);
-  unwanted?.addEventListener('abort', () => controller.abort(new Error('the office is over')));
-  try {
-    return await provider.claim(address, { signal: controller.signal, isFirst, mayWrite });
-  } finally {
-    clearTimeout(timer);
-  }
+  return await claimFrom(from, address, options);
 }
 
 for (const name of ROUTED_PROVIDERS) {

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { DeadlineExceeded } from '../../agent/clock.ts';
 import type { ClaimOutcome } from '../../agent/contender/input.ts';
 import { HcloudAliasIp } from '../../agent/provider/hcloud-alias-ip.ts';
 import { HcloudApi } from '../../agent/provider/hcloud-api.ts';
 import { HcloudServerId } from '../../agent/provider/hcloud-server-id.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
 import { Secret } from '../../agent/secret.ts';
+import { claimFrom } from '../support/claim.ts';
+import type { ClaimOptions } from '../support/claim.ts';
 import { eventually } from '../support/eventually.ts';
 import { HcloudNetworkStandIn } from '../support/hcloud-api.ts';
 import type { HcloudNetworkOptions, ServerSpec } from '../support/hcloud-network-model.ts';
@@ -67,27 +68,12 @@ function provider({ addresses = [IP], own = ME, network: named = null }: Provide
   return new HcloudAliasIp(api, serverId, named, addresses, REAL_CLOCK);
 }
 
-interface ClaimOptions {
-  readonly isFirst?: boolean;
-  readonly mayWrite?: () => boolean;
-  readonly deadlineMs?: number;
-  readonly address?: string;
-  readonly unwanted?: AbortSignal;
-}
-
-/** Claims under a deadline, as the loop does. */
+/** Claims as the loop does. */
 async function claim(
   from: HcloudAliasIp,
-  { isFirst = true, mayWrite = () => true, deadlineMs = 10_000, address = IP, unwanted }: ClaimOptions = {},
+  { address = IP, ...options }: ClaimOptions & { readonly address?: string } = {},
 ): Promise<ClaimOutcome> {
-  const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(new DeadlineExceeded(deadlineMs)), deadlineMs);
-  unwanted?.addEventListener('abort', () => controller.abort(new Error('the office is over')));
-  try {
-    return await from.claim(address, { signal: controller.signal, isFirst, mayWrite });
-  } finally {
-    clearTimeout(timer);
-  }
+  return await claimFrom(from, address, options);
 }
 
 const isWrite = ({ method }: Exchange): boolean => method === 'POST';

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { covers } from '../../agent/address.ts';
-import { DeadlineExceeded } from '../../agent/clock.ts';
 import type { ClaimOutcome } from '../../agent/contender/input.ts';
 import { HcloudApi } from '../../agent/provider/hcloud-api.ts';
 import { HcloudFloatingIp } from '../../agent/provider/hcloud-floating-ip.ts';
 import { HcloudServerId } from '../../agent/provider/hcloud-server-id.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
 import { Secret } from '../../agent/secret.ts';
+import { claimFrom } from '../support/claim.ts';
+import type { ClaimOptions } from '../support/claim.ts';
 import { eventually } from '../support/eventually.ts';
 import { HcloudStandIn } from '../support/hcloud-api.ts';
 import type { HcloudOptions } from '../support/hcloud-api.ts';
@@ -40,25 +41,12 @@ function provider(addresses: readonly string[] = [IP], token = new Secret(() => 
   return new HcloudFloatingIp(new HcloudApi(http, hcloud.endpoint, token, REAL_CLOCK), serverId, addresses, REAL_CLOCK);
 }
 
-interface ClaimOptions {
-  readonly isFirst?: boolean;
-  readonly mayWrite?: () => boolean;
-  readonly deadlineMs?: number;
-  readonly address?: string;
-}
-
-/** Claims under a deadline, as the loop does. */
+/** Claims as the loop does. */
 async function claim(
   from: HcloudFloatingIp,
-  { isFirst = true, mayWrite = () => true, deadlineMs = 5_000, address = IP }: ClaimOptions = {},
+  { address = IP, ...options }: ClaimOptions & { readonly address?: string } = {},
 ): Promise<ClaimOutcome> {
-  const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(new DeadlineExceeded(deadlineMs)), deadlineMs);
-  try {
-    return await from.claim(address, { signal: controller.signal, isFirst, mayWrite });
-  } finally {
-    clearTimeout(timer);
-  }
+  return await claimFrom(from, address, options);
 }
 
 const isWrite = ({ method }: Exchange): boolean => method === 'POST';

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { DeadlineExceeded } from '../../agent/clock.ts';
 import type { ClaimOutcome } from '../../agent/contender/input.ts';
 import type { Finding } from '../../agent/finding.ts';
 import type { HostInterface } from '../../agent/host.ts';
 import type { Provider } from '../../agent/ports.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
 import { operationOf } from '../../agent/provider/netcup-api.ts';
+import { claimFrom } from '../support/claim.ts';
+import type { ClaimOptions } from '../support/claim.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Exchange } from '../support/http-stand-in.ts';
 import { isAboutTokens, NetcupStandIn } from '../support/netcup-api.ts';
@@ -61,25 +62,12 @@ function open({ addresses = IP, interfaces = [], told = [] }: Opened = {}): Prov
   });
 }
 
-interface ClaimOptions {
-  readonly isFirst?: boolean;
-  readonly mayWrite?: () => boolean;
-  readonly deadlineMs?: number;
-  readonly address?: string;
-}
-
-/** Claims under a deadline, as the loop does. */
+/** Claims as the loop does. */
 async function claim(
   from: Provider,
-  { isFirst = true, mayWrite = () => true, deadlineMs = 10_000, address = IP }: ClaimOptions = {},
+  { address = IP, ...options }: ClaimOptions & { readonly address?: string } = {},
 ): Promise<ClaimOutcome> {
-  const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(new DeadlineExceeded(deadlineMs)), deadlineMs);
-  try {
-    return await from.claim(address, { signal: controller.signal, isFirst, mayWrite });
-  } finally {
-    clearTimeout(timer);
-  }
+  return await claimFrom(from, address, options);
 }
 
 const isWrite = ({ method }: Exchange): boolean => method === 'PATCH';
