@@ -11,6 +11,8 @@ export class Turns<Key> {
 
   /** Does a piece of work in its turn, or throws the signal's reason where that is aborted before the turn has come. */
   async take<Result>(key: Key, signal: AbortSignal, work: () => Promise<Result>): Promise<Result> {
+    // Who listens for an abort that has been hears nothing.
+    if (signal.aborted) throw asError(signal.reason);
     const mine = (this.#last.get(key) ?? Promise.resolve()).then(async () => {
       if (signal.aborted) throw asError(signal.reason);
       hasBegun = true;
