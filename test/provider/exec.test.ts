@@ -46,7 +46,10 @@ async function run(command: Command): Promise<CommandEnd> {
     if (answer instanceof Error) throw answer;
     const killed = { exitCode: null, endedBy: 'SIGKILL', output: '', complaint: '' };
     if (answer !== 'hang') return { exitCode: 0, endedBy: null, output: '', complaint: '', ...answer };
-    return await new Promise((resolve) => command.signal.addEventListener('abort', () => resolve(killed)));
+    return await new Promise((resolve) => {
+      if (command.signal.aborted) resolve(killed);
+      command.signal.addEventListener('abort', () => resolve(killed));
+    });
   } finally {
     running -= 1;
   }

@@ -344,7 +344,7 @@ export const WEAKENINGS: readonly Weakening[] = [
     edits: [
       {
         file: `${CONTENDER}retention.ts`,
-        find: 'untilMs: sinceMs + turn.draft.settings.worstMoveMs, reading',
+        find: 'untilMs: sinceMs + worstMoveMs, reading',
         replace: 'untilMs: sinceMs + 86_400_000, reading',
       },
     ],
