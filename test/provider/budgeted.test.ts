@@ -6,6 +6,7 @@ import type { ClaimOutcome, Owner, ReadOutcome, WriteOutcome } from '../../agent
 import type { LeaseRecord } from '../../agent/contender/lease.ts';
 import { ok } from '../../agent/finding.ts';
 import type { Finding } from '../../agent/finding.ts';
+import { CommandNotStarted } from '../../agent/host.ts';
 import type { ClaimTerms, LeaseStore, LeaseWrite, Provider, ProviderReadiness } from '../../agent/ports.ts';
 import { Budget } from '../../agent/provider/budget.ts';
 import { Budgeted } from '../../agent/provider/budgeted.ts';
@@ -326,6 +327,53 @@ class ObligingStore implements LeaseStore {
     return Promise.resolve({ is: 'written', record: this.#sight });
   }
 }
+
+describe('a command behind the ledger', () => {
+  /** A claim again, of which two an hour are allowed, by a command that ends as told. */
+  const command = { program: '/opt/move', args: [], env: {}, operation: 'POST route', signal: never };
+  let runs: number;
+  let budget: Budget;
+  let claimAgain: (end?: Error) => Promise<unknown>;
+
+  beforeEach(() => {
+    runs = 0;
+    budget = new Budget(PROFILE, { addresses: [ADDRESS], movesPerHour: 2 }, clock, () => undefined);
+    const budgeted = new Budgeted(budget, clock);
+    let end: Error | undefined;
+    const gated = budgeted.run(() => {
+      runs += 1;
+      return end === undefined ? Promise.resolve({ exitCode: 0, endedBy: null, output: '', complaint: '' }) : Promise.reject(end);
+    });
+    const provider = budgeted.provider({
+      kind: 'routed',
+      prepare: () => Promise.reject(new Error('not asked')),
+      check: () => Promise.reject(new Error('not asked')),
+      owner: () => Promise.reject(new Error('not asked')),
+      claim: async () => {
+        await gated(command);
+        return { is: 'confirmed' };
+      },
+    });
+    claimAgain = (how) => {
+      end = how;
+      return provider.claim(ADDRESS, { signal: never, isFirst: false, mayWrite: () => true });
+    };
+  });
+
+  test('is not run for a claim that has no place left', async () => {
+    await claimAgain();
+    await claimAgain();
+    await assert.rejects(claimAgain(), { code: 'rate-limited' });
+    assert.equal(runs, 2);
+    assert.equal(budget.status.moves.own, 2);
+  });
+
+  test('counts although it failed, and not where it was never started', async () => {
+    await assert.rejects(claimAgain(new Error('it broke')), /it broke/);
+    await assert.rejects(claimAgain(new CommandNotStarted('/opt/move', 'EAGAIN')), /cannot be started/);
+    assert.equal(budget.status.moves.own, 1);
+  });
+});
 
 describe('a fight over hours with somebody who takes the address away again and again', () => {
   for (const [what, rivalUsesOurAccount] of [
