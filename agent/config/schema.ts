@@ -149,7 +149,8 @@ export const SCHEMA = {
     default: '30',
     doc:
       'How often an address may move within an hour before its holder stops claiming it back from somebody else who takes it away. All moves count that ' +
-      'this agent has made or seen, failovers too, but no failover is held back by it. What the provider itself grants is kept besides. Without effect with `PROVIDER=l2`.',
+      'this agent has made or seen, failovers too, but no failover is held back by it. What the provider itself grants is kept besides. ' +
+      '(With `hcloud-alias-ip` each of the two changes of a move counts.) Without effect with `PROVIDER=l2`.',
   }),
   HCLOUD_TOKEN: setting({
     format: token,
