@@ -11,10 +11,9 @@ import { KubeTrouble } from '../../agent/kube/transport.ts';
 import type { KubeAnswer, KubeCall, KubeStream } from '../../agent/kube/transport.ts';
 import { ProviderError } from '../../agent/provider/error.ts';
 import type { ProviderAnswer, ProviderCall } from '../../agent/provider/http.ts';
-import type { HcloudRequest } from '../support/hcloud-model.ts';
 import type { Answer } from '../support/http-stand-in.ts';
 import type { KubeModel, KubeRequest, StoredLease, Watch } from '../support/kube-model.ts';
-import type { SimProvider } from './provider.ts';
+import type { SimProvider, SimRequest } from './providers/provider.ts';
 import type { Random } from './random.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { VirtualTime } from './virtual-time.ts';
@@ -318,30 +317,43 @@ function providerExchange(world: NetworkWorld, process: SimProcess, call: Provid
     time.after(leapMs + lateMs + oneWayMs(world, way), () => {
       if (leapMs > 0 && !process.isAlive) return;
       const fault = misbehaviour(conditions.provider.misbehaviours, call.method, random);
-      const answer = fault !== null && !fault.isCarriedOut ? null : handleProvider(world, process, call);
-      const { status, headers, body } = fault === null || answer === null ? (answer ?? gatewayAnswer(fault)) : gatewayAnswer(fault);
-      answerLater(() => resolve({ status, headers: headers ?? {}, body: typeof body === 'string' ? body : JSON.stringify(body) }));
+      const say = ({ status, headers, body }: Answer): void =>
+        answerLater(() =>
+          resolve({ status, headers: headers ?? {}, body: body === null ? '' : typeof body === 'string' ? body : JSON.stringify(body) }),
+        );
+      if (fault !== null && !fault.isCarriedOut) return say(gatewayAnswer(fault));
+      handleProvider(world, process, call, (answer) => say(fault === null ? answer : gatewayAnswer(fault)));
     });
   });
 }
 
-function gatewayAnswer(fault: Misbehaviour | null): Answer {
-  return { status: fault?.status ?? 502, body: '<html>a fault of the simulation</html>' };
+function gatewayAnswer({ status }: Misbehaviour): Answer {
+  return { status, body: '<html>a fault of the simulation</html>' };
 }
 
-function handleProvider({ provider, conditions, random }: NetworkWorld, process: SimProcess, call: ProviderCall): Answer {
+/** Hands a request over, and its answer on, which may come later. */
+function handleProvider(
+  { provider, conditions, random }: NetworkWorld,
+  process: SimProcess,
+  call: ProviderCall,
+  onAnswer: (answer: Answer) => void,
+): void {
   const url = new URL(call.url);
-  const request: HcloudRequest = {
+  const request: SimRequest = {
     method: call.method,
     path: url.pathname + url.search,
-    headers: call.headers,
+    headers: { ...call.headers, ...(call.form === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded' }) },
     body: bodyOf(call),
     from: process.identity,
   };
+  const onHandled = (answer: Answer): void => {
+    const { lie } = conditions.provider;
+    const wrong = lie === null ? null : provider.lieIn(request, answer, lie.server);
+    onAnswer(lie !== null && wrong !== null && random.chance(lie.share) ? wrong : answer);
+  };
   const answer = provider.handle(request);
-  const { lie } = conditions.provider;
-  const wrong = lie === null ? null : provider.lieIn(request, answer, lie.server);
-  return lie !== null && wrong !== null && random.chance(lie.share) ? wrong : answer;
+  if (answer instanceof Promise) void answer.then(onHandled);
+  else onHandled(answer);
 }
 
 function bodyOf({ json, form }: ProviderCall): string {

@@ -17,8 +17,8 @@ import { Machine } from './machine.ts';
 import { networkOf } from './network.ts';
 import type { Conditions, NetworkWorld, Way } from './network.ts';
 import type { Lack } from './packet-filter.ts';
-import { SimFloatingIps } from './provider.ts';
-import type { SimProvider } from './provider.ts';
+import { simProvider } from './providers/all.ts';
+import type { SimProvider } from './providers/provider.ts';
 import { Random } from './random.ts';
 import { serverOf, settingsOf } from './scenario.ts';
 import type { Scenario } from './scenario.ts';
@@ -69,6 +69,7 @@ export class World implements ProcessWorld, NetworkWorld {
   readonly #settings: readonly Settings[];
   readonly #lastTimes = new Map<string, number>();
   readonly #owners = new Map<string, number | null>();
+  readonly #macs = new Map<number, string>();
   /** When something was last done to anything but a stranger's part of the Lease. */
   disturbedAtMs = 0;
   /** What invariants need to know of the world besides what they see for themselves. */
@@ -93,13 +94,15 @@ export class World implements ProcessWorld, NetworkWorld {
     if (scenario.kind === 'l2') this.machines.forEach((machine, node) => this.#furnish(machine, scenario.isFenced[node] ?? false));
     const clock = trueClock(this.time);
     this.kube = new KubeModel({ wallMs: () => clock.wallMs(), newUid: () => `uid-${this.random.hex(6)}` });
-    this.provider = new SimFloatingIps(
+    this.provider = simProvider(scenario.provider).open(
       {
         addresses: scenario.addresses,
         servers: this.machines.map(({ server }) => server),
         moveMs: scenario.moveMs,
-        floatingIps: scenario.floatingIps,
+        open: scenario.open,
+        macOf: (server) => this.#macOf(server),
         onOwner: (address, server, begunAtMs) => this.#onOwner(address, server, begunAtMs),
+        onForeign: (message) => this.observer.violate('foreign-untouched', message),
       },
       clock,
     );
@@ -313,6 +316,14 @@ export class World implements ProcessWorld, NetworkWorld {
   #olderAgentOn(machine: Machine, than: SimProcess): SimProcess | null {
     if (this.#haveNamesBeenTaken(machine)) return null;
     return this.processesOn(machine).find(({ startedAtMs }) => startedAtMs < than.startedAtMs) ?? null;
+  }
+
+  /** While a machine has no interface the provider goes on naming the last one. */
+  #macOf(server: number): string {
+    const { uplink } = this.machines.find((each) => each.server === server)?.kernel ?? {};
+    const mac = uplink?.mac.toString('hex').replace(/..(?!$)/g, '$&:') ?? this.#macs.get(server) ?? '';
+    this.#macs.set(server, mac);
+    return mac;
   }
 
   #onOwner(address: string, server: number | null, begunAtMs: number | null): void {
