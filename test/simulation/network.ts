@@ -50,7 +50,8 @@ export interface Observer {
   onLeaseSent(process: SimProcess, call: KubeCall): void;
   onLeaseHandled(process: SimProcess, call: KubeCall, before: StoredLease | undefined): void;
   onLeaseAnswer(process: SimProcess, call: KubeCall, sentAtBootMs: number, answer: Answer): void;
-  onProviderSent(process: SimProcess, call: ProviderCall, leapMs: number): void;
+  /** Told only of what changes something as a write. `leapMs`: how much later it leaves the process. */
+  onProviderSent(process: SimProcess, call: ProviderCall, isWrite: boolean, leapMs: number): void;
 }
 
 export interface NetworkWorld {
@@ -299,7 +300,7 @@ async function providerRequest(world: NetworkWorld, process: SimProcess, call: P
 function providerExchange(world: NetworkWorld, process: SimProcess, call: ProviderCall, signal: AbortSignal): Promise<ProviderAnswer> {
   const { time, random, conditions, observer } = world;
   const way = world.way(process, 'provider');
-  const isWrite = call.method !== 'GET';
+  const isWrite = world.provider.isWrite({ method: call.method, path: new URL(call.url).pathname });
   return settling(signal, (resolve, reject, isOver) => {
     const answerLater = (work: () => void): void => {
       if (random.chance(way.answerLoss)) return;
@@ -308,7 +309,7 @@ function providerExchange(world: NetworkWorld, process: SimProcess, call: Provid
       );
     };
     const leapMs = process.leapMs(isWrite ? 'provider write' : 'request');
-    observer.onProviderSent(process, call, leapMs);
+    observer.onProviderSent(process, call, isWrite, leapMs);
     if (way.cut === 'refused') {
       return answerLater(() => reject(new ProviderError('unavailable', `${call.method} ${call.url}: connect ECONNREFUSED`)));
     }
@@ -316,7 +317,7 @@ function providerExchange(world: NetworkWorld, process: SimProcess, call: Provid
     const lateMs = isWrite ? conditions.provider.lateWritesMs * random.next() : 0;
     time.after(leapMs + lateMs + oneWayMs(world, way), () => {
       if (leapMs > 0 && !process.isAlive) return;
-      const fault = misbehaviour(conditions.provider.misbehaviours, call.method, random);
+      const fault = misbehaviour(conditions.provider.misbehaviours, isWrite ? call.method : 'GET', random);
       const say = ({ status, headers, body }: Answer): void =>
         answerLater(() =>
           resolve({ status, headers: headers ?? {}, body: body === null ? '' : typeof body === 'string' ? body : JSON.stringify(body) }),
@@ -344,7 +345,7 @@ function handleProvider(
     path: url.pathname + url.search,
     headers: { ...call.headers, ...(call.form === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded' }) },
     body: bodyOf(call),
-    from: process.identity,
+    from: process.machine.name,
   };
   const onHandled = (answer: Answer): void => {
     const { lie } = conditions.provider;

@@ -9,7 +9,7 @@ import { drawPlan, FAULT_KINDS, strike } from './faults.ts';
 import type { Fault, FaultKind } from './faults.ts';
 import type { Violation } from './invariants.ts';
 import { Random } from './random.ts';
-import { drawProvider } from './providers/all.ts';
+import { drawProvider, simProvider } from './providers/all.ts';
 import type { SimProviderName } from './providers/all.ts';
 import { drawScenario, providedBy } from './scenario.ts';
 import type { Scenario, WorldKind } from './scenario.ts';
@@ -132,14 +132,15 @@ async function runToTheEnd(world: World): Promise<number | null> {
     if (!isSettled) time.after(LOOK_MS, look);
   };
   time.at(scenario.faultsMs + 2, look);
-  await time.run(scenario.faultsMs + CALM_MAX_MS, () => {
+  const calmMaxMs = scenario.kind === 'routed' ? (simProvider(scenario.provider).settlesWithinMs ?? CALM_MAX_MS) : CALM_MAX_MS;
+  await time.run(scenario.faultsMs + calmMaxMs, () => {
     observer.check();
     world.availability.check();
     return observer.violation !== null || isSettled;
   });
   const disagreement = world.disagreement();
   if (!isSettled)
-    observer.violate('liveness', `${CALM_MAX_MS / 1_000}s after the last fault ${disagreement ?? 'it has only just been settled'}`);
+    observer.violate('liveness', `${calmMaxMs / 1_000}s after the last fault ${disagreement ?? 'it has only just been settled'}`);
   return agreesSinceMs === null ? null : agreesSinceMs - scenario.faultsMs;
 }
 

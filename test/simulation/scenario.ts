@@ -84,17 +84,24 @@ export function drawScenario(random: Random, only: WorldKind | null): Scenario {
 
 /** The same with another provider, and with what fits it. What else is drawn for it comes from a source of its own. */
 export function providedBy(scenario: Scenario, name: SimProviderName, random: Random): Scenario {
-  const { onlyIpv4 } = simProvider(name);
+  const { onlyIpv4, slow } = simProvider(name);
   return {
     ...scenario,
+    ...(slow === undefined
+      ? {}
+      : {
+          moveMs: random.pick(slow.moveMs),
+          providerTimeoutMs: random.pick(slow.claimTimeoutMs),
+          verifyIntervalMs: random.pick(slow.verifyIntervalMs),
+        }),
     provider: name,
     addresses: scenario.addresses.map((address) => (onlyIpv4 === true && address.includes(':') ? SECOND[0] : address)),
     open: { ...scenario.open, notReleased: random.pick(NOT_RELEASED) },
   };
 }
 
-/** The settings of one node's agent. */
-export function settingsOf(scenario: Scenario, node: number): Settings {
+/** The settings of one node's agent, with files that they name. */
+export function settingsOf(scenario: Scenario, node: number, readFile: (path: string) => string = () => ''): Settings {
   const timings = scenario.timings[node] ?? DEFAULT_TIMINGS;
   return loadSettings({
     env: {
@@ -114,7 +121,7 @@ export function settingsOf(scenario: Scenario, node: number): Settings {
         : { PROVIDER: scenario.provider, ...simProvider(scenario.provider).env(serverOf(node)) }),
     },
     hostname: `node-${node}`,
-    readFile: () => '',
+    readFile,
     serviceAccountFolder: '/',
   });
 }

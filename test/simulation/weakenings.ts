@@ -331,7 +331,7 @@ export const WEAKENINGS: readonly Weakening[] = [
     kind: 'routed',
     provider: 'hcloud-alias-ip',
     faults: ['stop', 'crash'],
-    caughtBy: ['liveness'],
+    caughtBy: ['liveness', 'prompt'],
   },
   {
     name: 'the owner is not read back again',
@@ -377,7 +377,7 @@ export const WEAKENINGS: readonly Weakening[] = [
     edits: [
       {
         file: `${CONTENDER}retention.ts`,
-        find: 'untilMs: sinceMs + turn.draft.settings.worstMoveMs, reading',
+        find: 'untilMs: sinceMs + worstMoveMs, reading',
         replace: 'untilMs: sinceMs + 86_400_000, reading',
       },
     ],

@@ -66,7 +66,7 @@ export class World implements ProcessWorld, NetworkWorld {
   readonly addresses: readonly Address[];
   readonly history: HistoryLine[] | null;
   readonly logLevel: string;
-  readonly #settings: readonly Settings[];
+  readonly settings: readonly Settings[];
   readonly #lastTimes = new Map<string, number>();
   readonly #owners = new Map<string, number | null>();
   readonly #macs = new Map<number, string>();
@@ -88,7 +88,6 @@ export class World implements ProcessWorld, NetworkWorld {
     this.slowestMs = Math.min(SLOWEST_MS, ...scenario.timings.map(({ renewDeadlineMs }) => renewDeadlineMs * SLOWEST_SHARE));
     this.history = keepsHistory ? [] : null;
     this.logLevel = keepsHistory ? 'info' : 'silent';
-    this.#settings = scenario.timings.map((_, node) => settingsOf(scenario, node));
     this.machines = scenario.timings.map((_, node) => new Machine(this.time, this.random, `node-${node}`, serverOf(node)));
     for (const machine of this.machines) this.#ways.set(machine, { kube: freeWay(), provider: freeWay() });
     if (scenario.kind === 'l2') this.machines.forEach((machine, node) => this.#furnish(machine, scenario.isFenced[node] ?? false));
@@ -106,6 +105,7 @@ export class World implements ProcessWorld, NetworkWorld {
       },
       clock,
     );
+    this.settings = scenario.timings.map((_, node) => settingsOf(scenario, node, (path) => this.provider.readFile?.(path) ?? ''));
     this.addresses = scenario.addresses.map((text) => parseAddress(text)).filter((address) => address !== null);
     this.wire = new Wire(this.time, this.random, this.addresses, this.machines, () => this.observer);
     this.observer = new Invariants(
@@ -189,7 +189,7 @@ export class World implements ProcessWorld, NetworkWorld {
   // Processes and machines.
 
   start(machine: Machine): SimProcess {
-    const settings = this.#settings[this.machines.indexOf(machine)];
+    const settings = this.settings[this.machines.indexOf(machine)];
     if (settings === undefined) throw new Error('no such machine');
     const process = new SimProcess(this, machine, settings);
     this.processes.push(process);

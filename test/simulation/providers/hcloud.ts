@@ -45,6 +45,10 @@ abstract class SimHcloud<Model extends HcloudCore> implements SimProvider {
     return this.model.handle(request);
   }
 
+  isWrite({ method }: Pick<SimRequest, 'method'>): boolean {
+    return method !== 'GET';
+  }
+
   beginMove(address: string, server: number, lastsMs: number): void {
     const { actionMs } = this.model;
     this.model.actionMs = lastsMs;

@@ -33,6 +33,10 @@ export interface SimProviderOptions {
 export interface SimProvider {
   /** Answers a request, at once or later. */
   handle(request: SimRequest): Answer | Promise<Answer>;
+  /** Whether a request changes what an address is routed to. */
+  isWrite(request: Pick<SimRequest, 'method' | 'path'>): boolean;
+  /** What a file holds that the agents' settings name. */
+  readFile?(path: string): string;
   ownerOf(address: string): number | null;
   /** Moves an address at once, as a person would. */
   move(address: string, server: number | null): void;
