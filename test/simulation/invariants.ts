@@ -566,7 +566,9 @@ export class Invariants implements Observer, WireObserver {
     const standing = this.#standings.get(machine)?.get(bound.text);
     if (is === 'bound' && bound.excuse === null && this.#kind === 'l2' && standing?.keptBy !== process)
       this.#checkAsked(process, bound.text);
-    if (is === 'bound' && standing !== undefined) standing.boundAtMs = this.#time.nowMs;
+    // A renewal that left a frozen process late may find that the address has just run out. Nobody else can have had it since.
+    const isLateRenewal = bound.excuse !== null && standing?.keptBy === process;
+    if (is === 'bound' && standing !== undefined && !isLateRenewal) standing.boundAtMs = this.#time.nowMs;
     if (standing !== undefined) standing.keptBy = is === 'removed' ? null : process;
     if (is === 'removed') return;
     const tenure = this.#tenures.get(process);
