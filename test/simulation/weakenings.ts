@@ -334,6 +334,17 @@ export const WEAKENINGS: readonly Weakening[] = [
     caughtBy: ['liveness', 'prompt'],
   },
   {
+    name: 'a task of netcup that is under way is not waited for',
+    edits: [
+      { file: 'agent/provider/netcup.ts', find: 'const isSettled = tasks.length === 0 && (', replace: 'const isSettled = true || (' },
+      { file: 'agent/provider/netcup.ts', find: '    for (const task of tasks) await api.waitFor(task, signal);\n', replace: '' },
+    ],
+    kind: 'routed',
+    provider: 'netcup',
+    faults: ['provider slow', 'provider locked', 'stop', 'crash and instant restart'],
+    caughtBy: ['claims-with-care'],
+  },
+  {
     name: 'the owner is not read back again',
     edits: [
       {
