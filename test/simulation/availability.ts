@@ -139,6 +139,12 @@ export class Availability {
     if (!isUp(process) || observer.hasBeenInOffice(process)) return false;
     const wellSinceMs = time.nowMs - forMs - RECOVERED_MS;
     if (process.startedAtMs > wellSinceMs || process.lastThawMs > wellSinceMs) return false;
+    // Who has been asked to end may linger for as long as the provider's move takes, and keeps its successor waiting.
+    const hasBeenAlone = this.#scene.processes.every(
+      ({ machine, startedAtMs, endedAtMs }) =>
+        machine !== process.machine || startedAtMs >= process.startedAtMs || (endedAtMs !== null && endedAtMs < wellSinceMs),
+    );
+    if (!hasBeenAlone) return false;
     return strikes.every(({ machine, overAtMs }) => machine !== process.machine || (overAtMs !== null && overAtMs < wellSinceMs));
   }
 

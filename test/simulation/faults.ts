@@ -11,7 +11,7 @@ import type { Machine } from './machine.ts';
 import { ERRNO } from './netlink-answers.ts';
 import type { Misbehaviour, Way } from './network.ts';
 import type { Random } from './random.ts';
-import { serverOf, settingsOf } from './scenario.ts';
+import { serverOf } from './scenario.ts';
 import type { Scenario, WorldKind } from './scenario.ts';
 import type { Effect } from './sim-process.ts';
 import type { World } from './world.ts';
@@ -103,9 +103,14 @@ export const FAULTS = {
     (world, { size }, machine) => change(world.way(machine, 'provider'), { slowMs: size * 1_500 }),
     { only: 'routed' },
   ),
-  'provider slow': fault(2, [2_000, 20_000], ({ provider }, { size }) => change(provider, { moveMs: 500 + size * 19_500 }), {
-    only: 'routed',
-  }),
+  'provider slow': fault(
+    2,
+    [2_000, 20_000],
+    ({ provider }, { size }) => change(provider, { moveMs: Math.max(provider.moveMs, 500 + size * 19_500) }),
+    {
+      only: 'routed',
+    },
+  ),
   'provider locked': fault(2, [0, 0], lockProvider, { only: 'routed' }),
   'provider errors': fault(3, [1_000, 15_000], ({ conditions }, { size, how }) => misbehave(conditions.provider.misbehaviours, size, how), {
     only: 'routed',
@@ -224,8 +229,8 @@ export const FAULTS = {
     const second = world.start(machine);
     return () => second.shutdown();
   }),
-  'names taken by a stranger': fault(1, [1_000, 20_000], ({ scenario }, { size }, machine) =>
-    machine.squatOn(residenceNames(settingsOf(scenario, 0).lease).slice(0, Math.ceil(size * 10))),
+  'names taken by a stranger': fault(1, [1_000, 20_000], ({ settings }, { size }, machine) =>
+    machine.squatOn(settings.slice(0, 1).flatMap(({ lease }) => residenceNames(lease).slice(0, Math.ceil(size * 10)))),
   ),
   unhealthy: fault(
     4,

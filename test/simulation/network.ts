@@ -11,10 +11,9 @@ import { KubeTrouble } from '../../agent/kube/transport.ts';
 import type { KubeAnswer, KubeCall, KubeStream } from '../../agent/kube/transport.ts';
 import { ProviderError } from '../../agent/provider/error.ts';
 import type { ProviderAnswer, ProviderCall } from '../../agent/provider/http.ts';
-import type { HcloudRequest } from '../support/hcloud-model.ts';
 import type { Answer } from '../support/http-stand-in.ts';
 import type { KubeModel, KubeRequest, StoredLease, Watch } from '../support/kube-model.ts';
-import type { SimProvider } from './provider.ts';
+import type { SimProvider, SimRequest } from './providers/provider.ts';
 import type { Random } from './random.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { VirtualTime } from './virtual-time.ts';
@@ -51,7 +50,8 @@ export interface Observer {
   onLeaseSent(process: SimProcess, call: KubeCall): void;
   onLeaseHandled(process: SimProcess, call: KubeCall, before: StoredLease | undefined): void;
   onLeaseAnswer(process: SimProcess, call: KubeCall, sentAtBootMs: number, answer: Answer): void;
-  onProviderSent(process: SimProcess, call: ProviderCall, leapMs: number): void;
+  /** Told only of what changes something as a write. `leapMs`: how much later it leaves the process. */
+  onProviderSent(process: SimProcess, call: ProviderCall, isWrite: boolean, leapMs: number): void;
 }
 
 export interface NetworkWorld {
@@ -300,7 +300,7 @@ async function providerRequest(world: NetworkWorld, process: SimProcess, call: P
 function providerExchange(world: NetworkWorld, process: SimProcess, call: ProviderCall, signal: AbortSignal): Promise<ProviderAnswer> {
   const { time, random, conditions, observer } = world;
   const way = world.way(process, 'provider');
-  const isWrite = call.method !== 'GET';
+  const isWrite = world.provider.isWrite({ method: call.method, path: new URL(call.url).pathname });
   return settling(signal, (resolve, reject, isOver) => {
     const answerLater = (work: () => void): void => {
       if (random.chance(way.answerLoss)) return;
@@ -309,7 +309,7 @@ function providerExchange(world: NetworkWorld, process: SimProcess, call: Provid
       );
     };
     const leapMs = process.leapMs(isWrite ? 'provider write' : 'request');
-    observer.onProviderSent(process, call, leapMs);
+    observer.onProviderSent(process, call, isWrite, leapMs);
     if (way.cut === 'refused') {
       return answerLater(() => reject(new ProviderError('unavailable', `${call.method} ${call.url}: connect ECONNREFUSED`)));
     }
@@ -317,31 +317,44 @@ function providerExchange(world: NetworkWorld, process: SimProcess, call: Provid
     const lateMs = isWrite ? conditions.provider.lateWritesMs * random.next() : 0;
     time.after(leapMs + lateMs + oneWayMs(world, way), () => {
       if (leapMs > 0 && !process.isAlive) return;
-      const fault = misbehaviour(conditions.provider.misbehaviours, call.method, random);
-      const answer = fault !== null && !fault.isCarriedOut ? null : handleProvider(world, process, call);
-      const { status, headers, body } = fault === null || answer === null ? (answer ?? gatewayAnswer(fault)) : gatewayAnswer(fault);
-      answerLater(() => resolve({ status, headers: headers ?? {}, body: typeof body === 'string' ? body : JSON.stringify(body) }));
+      const fault = misbehaviour(conditions.provider.misbehaviours, isWrite ? call.method : 'GET', random);
+      const say = ({ status, headers, body }: Answer): void =>
+        answerLater(() =>
+          resolve({ status, headers: headers ?? {}, body: body === null ? '' : typeof body === 'string' ? body : JSON.stringify(body) }),
+        );
+      if (fault !== null && !fault.isCarriedOut) return say(gatewayAnswer(fault));
+      handleProvider(world, process, call, (answer) => say(fault === null ? answer : gatewayAnswer(fault)));
     });
   });
 }
 
-function gatewayAnswer(fault: Misbehaviour | null): Answer {
-  return { status: fault?.status ?? 502, body: '<html>a fault of the simulation</html>' };
+function gatewayAnswer({ status }: Misbehaviour): Answer {
+  return { status, body: '<html>a fault of the simulation</html>' };
 }
 
-function handleProvider({ provider, conditions, random }: NetworkWorld, process: SimProcess, call: ProviderCall): Answer {
+/** Hands a request over, and its answer on, which may come later. */
+function handleProvider(
+  { provider, conditions, random }: NetworkWorld,
+  process: SimProcess,
+  call: ProviderCall,
+  onAnswer: (answer: Answer) => void,
+): void {
   const url = new URL(call.url);
-  const request: HcloudRequest = {
+  const request: SimRequest = {
     method: call.method,
     path: url.pathname + url.search,
-    headers: call.headers,
+    headers: { ...call.headers, ...(call.form === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded' }) },
     body: bodyOf(call),
-    from: process.identity,
+    from: process.machine.name,
+  };
+  const onHandled = (answer: Answer): void => {
+    const { lie } = conditions.provider;
+    const wrong = lie === null ? null : provider.lieIn(request, answer, lie.server);
+    onAnswer(lie !== null && wrong !== null && random.chance(lie.share) ? wrong : answer);
   };
   const answer = provider.handle(request);
-  const { lie } = conditions.provider;
-  const wrong = lie === null ? null : provider.lieIn(request, answer, lie.server);
-  return lie !== null && wrong !== null && random.chance(lie.share) ? wrong : answer;
+  if (answer instanceof Promise) void answer.then(onHandled);
+  else onHandled(answer);
 }
 
 function bodyOf({ json, form }: ProviderCall): string {

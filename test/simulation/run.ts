@@ -9,7 +9,9 @@ import { drawPlan, FAULT_KINDS, strike } from './faults.ts';
 import type { Fault, FaultKind } from './faults.ts';
 import type { Violation } from './invariants.ts';
 import { Random } from './random.ts';
-import { drawScenario } from './scenario.ts';
+import { drawProvider, simProvider } from './providers/all.ts';
+import type { SimProviderName } from './providers/all.ts';
+import { drawScenario, providedBy } from './scenario.ts';
 import type { Scenario, WorldKind } from './scenario.ts';
 import { World } from './world.ts';
 import type { HistoryLine } from './world.ts';
@@ -17,11 +19,13 @@ import type { HistoryLine } from './world.ts';
 /** What narrows a run down. */
 export interface Restrictions {
   readonly kind: WorldKind | null;
+  /** The provider of routed worlds; any where null. */
+  readonly provider: SimProviderName | null;
   /** Kinds of faults that may strike; all where empty. */
   readonly faults: readonly FaultKind[];
 }
 
-export const UNRESTRICTED: Restrictions = { kind: null, faults: [] };
+export const UNRESTRICTED: Restrictions = { kind: null, provider: null, faults: [] };
 
 export interface RunResult {
   readonly seed: string;
@@ -53,9 +57,11 @@ const START_SPREAD_MS = 1_500;
 const KINDS_TOGETHER = [...Array.from({ length: 8 }, () => FAULT_KINDS), OF_THE_API, OF_ONE_NODE];
 
 /** Draws a seed's scenario and plan. */
-export function draw(seed: string, { kind, faults }: Restrictions): { scenario: Scenario; plan: Fault[]; leftUnhealthy: number } {
+export function draw(seed: string, { kind, provider, faults }: Restrictions): { scenario: Scenario; plan: Fault[]; leftUnhealthy: number } {
   const random = new Random(seed);
-  const scenario = drawScenario(random, kind);
+  const ofProvider = new Random(`${seed} provider`);
+  const drawnProvider = drawProvider(ofProvider);
+  const scenario = providedBy(drawScenario(random, kind), provider ?? drawnProvider, ofProvider);
   const drawnKinds = random.pick(KINDS_TOGETHER);
   const plan = drawPlan(random, scenario, faults.length > 0 ? faults : drawnKinds);
   // Some nodes may stay unwell for good, but never all.
@@ -126,14 +132,15 @@ async function runToTheEnd(world: World): Promise<number | null> {
     if (!isSettled) time.after(LOOK_MS, look);
   };
   time.at(scenario.faultsMs + 2, look);
-  await time.run(scenario.faultsMs + CALM_MAX_MS, () => {
+  const calmMaxMs = scenario.kind === 'routed' ? (simProvider(scenario.provider).settlesWithinMs ?? CALM_MAX_MS) : CALM_MAX_MS;
+  await time.run(scenario.faultsMs + calmMaxMs, () => {
     observer.check();
     world.availability.check();
     return observer.violation !== null || isSettled;
   });
   const disagreement = world.disagreement();
   if (!isSettled)
-    observer.violate('liveness', `${CALM_MAX_MS / 1_000}s after the last fault ${disagreement ?? 'it has only just been settled'}`);
+    observer.violate('liveness', `${calmMaxMs / 1_000}s after the last fault ${disagreement ?? 'it has only just been settled'}`);
   return agreesSinceMs === null ? null : agreesSinceMs - scenario.faultsMs;
 }
 

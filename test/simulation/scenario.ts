@@ -5,7 +5,9 @@
  */
 import { checkUnfenced, loadSettings, SettingsError } from '../../agent/config/settings.ts';
 import type { Settings } from '../../agent/config/settings.ts';
-import type { SimProviderOptions } from './provider.ts';
+import { simProvider } from './providers/all.ts';
+import type { SimProviderName } from './providers/all.ts';
+import type { OpenQuestions } from './providers/provider.ts';
 import type { Random } from './random.ts';
 
 export interface Timings {
@@ -28,7 +30,9 @@ export interface Scenario {
   readonly whenAllUnhealthy: 'keep' | 'release';
   readonly onApiLoss: 'hold' | 'release';
   readonly leaseAtStart: 'from the manifests' | 'absent';
-  readonly floatingIps: SimProviderOptions['floatingIps'];
+  /** Of a routed world. */
+  readonly provider: SimProviderName;
+  readonly open: OpenQuestions;
   /** How long a change takes at the provider. */
   readonly moveMs: number;
   /** How long faults strike. */
@@ -37,6 +41,7 @@ export interface Scenario {
 
 const IPV4 = '203.0.113.10';
 const SECOND = ['203.0.113.11', '2001:db8::10'] as const;
+const NOT_RELEASED = ['ip_not_available', 'ip_not_available', 'invalid_input', 'conflict', 'service_error'] as const;
 /**
  * Without a packet filter an address that is not renewed within the second or so that its lifetime may last goes and comes
  * with each renewal: safe, but never settled.
@@ -64,10 +69,12 @@ export function drawScenario(random: Random, only: WorldKind | null): Scenario {
     whenAllUnhealthy: random.pick(['keep', 'keep', 'release']),
     onApiLoss: kind === 'l2' ? 'release' : random.pick(['hold', 'hold', 'release']),
     leaseAtStart: random.pick(['from the manifests', 'from the manifests', 'absent']),
-    floatingIps: {
+    provider: 'hcloud-floating-ip',
+    open: {
       ownerChangesAt: random.pick(['start', 'end', 'end']),
       sameOwner: random.pick(['success', 'floating_ip_assigned']),
       otherOwner: random.pick(['success', 'success', 'floating_ip_assigned']),
+      notReleased: 'ip_not_available',
     },
     moveMs: random.pick([100, 500, 500, 2_000]),
     // Now and then long enough for an outage that outlasts every bound.
@@ -75,8 +82,26 @@ export function drawScenario(random: Random, only: WorldKind | null): Scenario {
   };
 }
 
-/** The settings of one node's agent. */
-export function settingsOf(scenario: Scenario, node: number): Settings {
+/** The same with another provider, and with what fits it. What else is drawn for it comes from a source of its own. */
+export function providedBy(scenario: Scenario, name: SimProviderName, random: Random): Scenario {
+  const { onlyIpv4, slow } = simProvider(name);
+  return {
+    ...scenario,
+    ...(slow === undefined
+      ? {}
+      : {
+          moveMs: random.pick(slow.moveMs),
+          providerTimeoutMs: random.pick(slow.claimTimeoutMs),
+          verifyIntervalMs: random.pick(slow.verifyIntervalMs),
+        }),
+    provider: name,
+    addresses: scenario.addresses.map((address) => (onlyIpv4 === true && address.includes(':') ? SECOND[0] : address)),
+    open: { ...scenario.open, notReleased: random.pick(NOT_RELEASED) },
+  };
+}
+
+/** The settings of one node's agent, with files that they name. */
+export function settingsOf(scenario: Scenario, node: number, readFile: (path: string) => string = () => ''): Settings {
   const timings = scenario.timings[node] ?? DEFAULT_TIMINGS;
   return loadSettings({
     env: {
@@ -93,10 +118,10 @@ export function settingsOf(scenario: Scenario, node: number): Settings {
       PROBES: 'tcp://127.0.0.1:8080',
       ...(scenario.kind === 'l2'
         ? { PROVIDER: 'l2' }
-        : { PROVIDER: 'hcloud-floating-ip', HCLOUD_TOKEN: 'hcloud-token', HCLOUD_SERVER_ID: String(serverOf(node)) }),
+        : { PROVIDER: scenario.provider, ...simProvider(scenario.provider).env(serverOf(node)) }),
     },
     hostname: `node-${node}`,
-    readFile: () => '',
+    readFile,
     serviceAccountFolder: '/',
   });
 }
@@ -135,6 +160,7 @@ function isAccepted(timings: Timings, kind: WorldKind, isFenced: boolean): boole
     verifyIntervalMs: 30_000,
     whenAllUnhealthy: 'keep',
     onApiLoss: 'release',
+    provider: 'hcloud-floating-ip',
   } as const;
   try {
     const settings = settingsOf({ ...(rest as unknown as Scenario), kind, timings: [timings] }, 0);

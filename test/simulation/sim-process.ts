@@ -71,6 +71,8 @@ export class SimProcess {
   #leapUntilMs = 0;
   #atOnce = { atMs: -1, turns: 0, looks: 0 };
   isAlive = true;
+  /** In true time; null while it lives. */
+  endedAtMs: number | null = null;
   #hasEnded = false;
   /** By its own clock; null while it has not been asked. */
   askedToEndAtBootMs: number | null = null;
@@ -191,6 +193,7 @@ export class SimProcess {
 
   /** It is gone, and the kernel lets go of the names that it had. */
   kill(): void {
+    if (this.isAlive) this.endedAtMs = this.#world.time.nowMs;
     this.isAlive = false;
     this.#frames?.close();
     this.machine.forgetNamesOf(this);

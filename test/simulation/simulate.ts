@@ -1,7 +1,7 @@
 /**
  * The command `npm run simulate`: searches for schedules that break an invariant, and replays one.
  *
- * Arguments: `--runs N` (100), `--seed S` (made from the time, and printed), `--world routed|l2`, `--faults "a,b"` (kinds of
+ * Arguments: `--runs N` (100), `--seed S` (made from the time, and printed), `--world routed|l2`, `--provider NAME`, `--faults "a,b"` (kinds of
  * faults that may strike), `--replay SEED` with `--keep 1,4` (positions of the faults that strike) prints a run's history;
  * `--weakenings` shows that what weakens a rule is caught, `--only TEXT` those whose name contains it; `--brief` prints JSON.
  */
@@ -9,8 +9,11 @@ import { misuse, positive, readOptions } from '../../scripts/arguments.ts';
 import { FAULT_KINDS } from './faults.ts';
 import type { FaultKind } from './faults.ts';
 import { INVARIANTS } from './invariants.ts';
+import { SIM_PROVIDER_NAMES } from './providers/all.ts';
+import type { SimProviderName } from './providers/all.ts';
 import { describeFault, run } from './run.ts';
 import type { Restrictions, RunResult } from './run.ts';
+import type { Scenario } from './scenario.ts';
 import { shrink } from './shrink.ts';
 import { removeCopiesOnSignals, tryWeakening, WEAKENINGS } from './weakenings.ts';
 import type { Outcome } from './weakenings.ts';
@@ -34,6 +37,7 @@ async function main(): Promise<number> {
     runs: { type: 'string', default: '100' },
     seed: { type: 'string', default: String(Date.now()) },
     world: { type: 'string' },
+    provider: { type: 'string' },
     faults: { type: 'string', default: '' },
     replay: { type: 'string' },
     keep: { type: 'string' },
@@ -43,18 +47,22 @@ async function main(): Promise<number> {
   });
   const runs = positive('runs', values.runs);
   if (values.weakenings) return await weaken(values.only);
-  const restrictions = restrictionsFrom(values.world, values.faults);
+  const restrictions = restrictionsFrom(values.world, values.provider, values.faults);
   if (values.replay !== undefined) return await replay(values.replay, restrictions, values.keep);
   if (values.brief) return await searchBriefly(runs, values.seed, restrictions);
   return await search(runs, values.seed, restrictions);
 }
 
-function restrictionsFrom(world: string | undefined, faults: string): Restrictions {
+function restrictionsFrom(world: string | undefined, provider: string | undefined, faults: string): Restrictions {
   const kinds = faults.split(',').map((kind) => kind.trim());
   const unknown = kinds.filter((kind) => kind !== '' && !(FAULT_KINDS as string[]).includes(kind));
   if (unknown.length > 0) misuse(`--faults: there is no ${unknown.join(', ')}; there are ${FAULT_KINDS.join(', ')}.`);
   if (world !== undefined && world !== 'routed' && world !== 'l2') return misuse(`--world takes routed or l2, and not "${world}".`);
-  return { kind: world ?? null, faults: kinds.filter((kind) => kind !== '') as FaultKind[] };
+  const known: readonly string[] = SIM_PROVIDER_NAMES;
+  if (provider !== undefined && !known.includes(provider)) return misuse(`--provider takes ${known.join(', ')}, and not "${provider}".`);
+  if (provider !== undefined && world === 'l2') return misuse('--provider is about routed worlds, and --world l2 has none.');
+  const kind = provider === undefined ? (world ?? null) : 'routed';
+  return { kind, provider: (provider ?? null) as SimProviderName | null, faults: kinds.filter((kind) => kind !== '') as FaultKind[] };
 }
 
 async function replay(seed: string, restrictions: Restrictions, keep: string | undefined): Promise<number> {
@@ -160,12 +168,16 @@ async function explain(violated: RunResult, restrictions: Restrictions): Promise
   const { kept, result } = await shrink(violated, restrictions);
   console.log('');
   console.log(violationText(result));
-  console.log(`in a ${result.scenario.kind} world, with ${result.plan.length} of ${violated.plan.length} faults:`);
+  console.log(`in a ${worldText(result.scenario)} world, with ${result.plan.length} of ${violated.plan.length} faults:`);
   for (const fault of result.plan) console.log(`  ${(fault.atMs / 1_000).toFixed(3)}  ${describeFault(fault)}`);
   console.log('the last that happened:');
   for (const line of result.history.filter(({ isRoutine }) => !isRoutine).slice(-HISTORY_LINES)) console.log(`  ${historyLine(line)}`);
   const narrowed = [
-    ...(restrictions.kind === null ? [] : [`--world ${restrictions.kind}`]),
+    ...(restrictions.provider !== null
+      ? [`--provider ${restrictions.provider}`]
+      : restrictions.kind === null
+        ? []
+        : [`--world ${restrictions.kind}`]),
     ...(restrictions.faults.length === 0 ? [] : [`--faults "${restrictions.faults.join(',')}"`]),
   ];
   console.log(`replay it: ${['npm run simulate --', `--replay ${violated.seed}`, `--keep "${kept.join(',')}"`, ...narrowed].join(' ')}`);
@@ -173,6 +185,10 @@ async function explain(violated: RunResult, restrictions: Restrictions): Promise
 
 function historyLine({ atMs, text }: { readonly atMs: number; readonly text: string }): string {
   return `${(atMs / 1_000).toFixed(3)}  ${text}`;
+}
+
+function worldText({ kind, provider }: Scenario): string {
+  return kind === 'routed' ? `routed (${provider})` : kind;
 }
 
 function violationText({ violation, seed }: RunResult): string {

@@ -41,6 +41,11 @@ describe('the simulation', () => {
     });
   }
 
+  test('a renewal that reaches the kernel late, when the address has just run out, is nothing to announce', async () => {
+    const { violation } = await run('1795316516055.10', UNRESTRICTED, { kept: [0, 4] });
+    assert.equal(violation, null);
+  });
+
   test('every kind of fault is drawn', () => {
     const drawn = new Set<string>();
     for (let index = 0; index < 500; index += 1) {

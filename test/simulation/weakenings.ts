@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { FaultKind } from './faults.ts';
 import type { Invariant } from './invariants.ts';
+import type { SimProviderName } from './providers/all.ts';
 import { run } from './run.ts';
 import type { WorldKind } from './scenario.ts';
 
@@ -25,6 +26,8 @@ interface Weakening {
   readonly name: string;
   readonly edits: readonly Edit[];
   readonly kind: WorldKind;
+  /** Of routed worlds, where it is not the usual one. */
+  readonly provider?: SimProviderName;
   /** Kinds of faults that may strike, so that the wanted ones meet. */
   readonly faults: readonly FaultKind[];
   readonly caughtBy: readonly Invariant[];
@@ -42,6 +45,8 @@ export interface Outcome {
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const RUNS_MAX = 400;
 const SEED = 'weakening';
+
+const USUAL_PROVIDER: SimProviderName = 'hcloud-floating-ip';
 
 const CONTENDER = 'agent/contender/';
 
@@ -297,6 +302,45 @@ export const WEAKENINGS: readonly Weakening[] = [
       },
     ],
     kind: 'routed',
+    faults: ['provider slow', 'provider locked', 'stop', 'crash and instant restart'],
+    caughtBy: ['claims-with-care'],
+  },
+  {
+    name: 'alias IPs of others are left out of the list that is written',
+    edits: [
+      {
+        file: 'agent/provider/hcloud-alias-lists.ts',
+        find: '[...aliases, address], address,',
+        replace: '[address], address,',
+      },
+    ],
+    kind: 'routed',
+    provider: 'hcloud-alias-ip',
+    faults: ['stop', 'crash'],
+    caughtBy: ['foreign-untouched'],
+  },
+  {
+    name: 'an alias IP is not taken away from its server',
+    edits: [
+      {
+        file: 'agent/provider/hcloud-alias-ip.ts',
+        find: 'for (const other of others) await this.#lists.take(address, other, place, terms);',
+        replace: 'void others;',
+      },
+    ],
+    kind: 'routed',
+    provider: 'hcloud-alias-ip',
+    faults: ['stop', 'crash'],
+    caughtBy: ['liveness', 'prompt'],
+  },
+  {
+    name: 'a task of netcup that is under way is not waited for',
+    edits: [
+      { file: 'agent/provider/netcup.ts', find: 'const isSettled = tasks.length === 0 && (', replace: 'const isSettled = true || (' },
+      { file: 'agent/provider/netcup.ts', find: '    for (const task of tasks) await api.waitFor(task, signal);\n', replace: '' },
+    ],
+    kind: 'routed',
+    provider: 'netcup',
     faults: ['provider slow', 'provider locked', 'stop', 'crash and instant restart'],
     caughtBy: ['claims-with-care'],
   },
@@ -662,9 +706,11 @@ export const WEAKENINGS: readonly Weakening[] = [
 /** Runs one weakening until it is caught. */
 export async function tryWeakening(weakening: Weakening): Promise<Outcome> {
   const { name, kind, faults, caughtBy } = weakening;
+  const provider = kind === 'routed' ? (weakening.provider ?? USUAL_PROVIDER) : null;
   const copy = weakenedCopy(weakening);
   try {
     const args = ['--brief', '--runs', String(RUNS_MAX), '--seed', SEED, '--world', kind, '--faults', faults.join(',')];
+    if (provider !== null) args.push('--provider', provider);
     const { runs, invariant } = JSON.parse(await output(join(copy, 'test/simulation/simulate.ts'), args)) as {
       runs: number;
       invariant: Invariant | null;
@@ -672,7 +718,7 @@ export async function tryWeakening(weakening: Weakening): Promise<Outcome> {
     if (invariant === null) return { name, caughtBy: null, runs, problem: `not caught within ${runs} runs` };
     if (!caughtBy.includes(invariant)) return { name, caughtBy: invariant, runs, problem: `caught, but not by ${caughtBy.join(' or ')}` };
     for (let index = 0; index < runs; index += 1) {
-      const { violation } = await run(`${SEED}.${index}`, { kind, faults });
+      const { violation } = await run(`${SEED}.${index}`, { kind, provider, faults });
       if (violation !== null)
         return { name, caughtBy: invariant, runs, problem: `the unchanged product violates ${violation.invariant} in run ${index}` };
     }

@@ -17,8 +17,8 @@ import { Machine } from './machine.ts';
 import { networkOf } from './network.ts';
 import type { Conditions, NetworkWorld, Way } from './network.ts';
 import type { Lack } from './packet-filter.ts';
-import { SimFloatingIps } from './provider.ts';
-import type { SimProvider } from './provider.ts';
+import { simProvider } from './providers/all.ts';
+import type { SimProvider } from './providers/provider.ts';
 import { Random } from './random.ts';
 import { serverOf, settingsOf } from './scenario.ts';
 import type { Scenario } from './scenario.ts';
@@ -66,9 +66,10 @@ export class World implements ProcessWorld, NetworkWorld {
   readonly addresses: readonly Address[];
   readonly history: HistoryLine[] | null;
   readonly logLevel: string;
-  readonly #settings: readonly Settings[];
+  readonly settings: readonly Settings[];
   readonly #lastTimes = new Map<string, number>();
   readonly #owners = new Map<string, number | null>();
+  readonly #macs = new Map<number, string>();
   /** When something was last done to anything but a stranger's part of the Lease. */
   disturbedAtMs = 0;
   /** What invariants need to know of the world besides what they see for themselves. */
@@ -87,22 +88,24 @@ export class World implements ProcessWorld, NetworkWorld {
     this.slowestMs = Math.min(SLOWEST_MS, ...scenario.timings.map(({ renewDeadlineMs }) => renewDeadlineMs * SLOWEST_SHARE));
     this.history = keepsHistory ? [] : null;
     this.logLevel = keepsHistory ? 'info' : 'silent';
-    this.#settings = scenario.timings.map((_, node) => settingsOf(scenario, node));
     this.machines = scenario.timings.map((_, node) => new Machine(this.time, this.random, `node-${node}`, serverOf(node)));
     for (const machine of this.machines) this.#ways.set(machine, { kube: freeWay(), provider: freeWay() });
     if (scenario.kind === 'l2') this.machines.forEach((machine, node) => this.#furnish(machine, scenario.isFenced[node] ?? false));
     const clock = trueClock(this.time);
     this.kube = new KubeModel({ wallMs: () => clock.wallMs(), newUid: () => `uid-${this.random.hex(6)}` });
-    this.provider = new SimFloatingIps(
+    this.provider = simProvider(scenario.provider).open(
       {
         addresses: scenario.addresses,
         servers: this.machines.map(({ server }) => server),
         moveMs: scenario.moveMs,
-        floatingIps: scenario.floatingIps,
+        open: scenario.open,
+        macOf: (server) => this.#macOf(server),
         onOwner: (address, server, begunAtMs) => this.#onOwner(address, server, begunAtMs),
+        onForeign: (message) => this.observer.violate('foreign-untouched', message),
       },
       clock,
     );
+    this.settings = scenario.timings.map((_, node) => settingsOf(scenario, node, (path) => this.provider.readFile?.(path) ?? ''));
     this.addresses = scenario.addresses.map((text) => parseAddress(text)).filter((address) => address !== null);
     this.wire = new Wire(this.time, this.random, this.addresses, this.machines, () => this.observer);
     this.observer = new Invariants(
@@ -186,7 +189,7 @@ export class World implements ProcessWorld, NetworkWorld {
   // Processes and machines.
 
   start(machine: Machine): SimProcess {
-    const settings = this.#settings[this.machines.indexOf(machine)];
+    const settings = this.settings[this.machines.indexOf(machine)];
     if (settings === undefined) throw new Error('no such machine');
     const process = new SimProcess(this, machine, settings);
     this.processes.push(process);
@@ -313,6 +316,14 @@ export class World implements ProcessWorld, NetworkWorld {
   #olderAgentOn(machine: Machine, than: SimProcess): SimProcess | null {
     if (this.#haveNamesBeenTaken(machine)) return null;
     return this.processesOn(machine).find(({ startedAtMs }) => startedAtMs < than.startedAtMs) ?? null;
+  }
+
+  /** While a machine has no interface the provider goes on naming the last one. */
+  #macOf(server: number): string {
+    const { uplink } = this.machines.find((each) => each.server === server)?.kernel ?? {};
+    const mac = uplink?.mac.toString('hex').replace(/..(?!$)/g, '$&:') ?? this.#macs.get(server) ?? '';
+    this.#macs.set(server, mac);
+    return mac;
   }
 
   #onOwner(address: string, server: number | null, begunAtMs: number | null): void {

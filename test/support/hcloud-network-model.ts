@@ -61,8 +61,9 @@ export interface AcceptedListWrite {
 }
 
 /** A server's place in a network. */
-export interface Attachment extends Omit<AttachmentSpec, 'aliases'> {
+export interface Attachment extends Omit<AttachmentSpec, 'aliases' | 'mac'> {
   readonly server: number;
+  mac: string;
   aliases: readonly string[];
   /** What the list was before its last change and was to be after it. */
   changing: readonly string[];
@@ -129,6 +130,11 @@ export class HcloudNetworkModel extends HcloudCore {
   /** Begins something else on a server that takes its time, such as a snapshot. */
   beginOther(server: number, command: string): void {
     this.begin(command, [{ id: server, type: 'server' }], { atEnd: () => undefined });
+  }
+
+  /** Gives a server's interface in a network another hardware address, as when it is attached anew. */
+  setMac(server: number, mac: string, network = this.#firstNetwork): void {
+    this.#attachment(server, network).mac = mac;
   }
 
   /** Takes a server out of a network, as a person would. */

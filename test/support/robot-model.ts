@@ -46,8 +46,8 @@ export interface RobotOptions {
   readonly servers: readonly RobotServerSpec[];
   /** How long a switch takes. */
   readonly switchMs?: number;
-  /** Called when traffic moves. */
-  readonly onOwner?: (ip: string, active: string | null) => void;
+  /** Called when traffic moves. `begunAtMs`: when the switch that moves it began; null where a person moves it. */
+  readonly onOwner?: (ip: string, active: string | null, begunAtMs: number | null) => void;
   /** Called when a switch is accepted, with the address that it was asked from. */
   readonly onAccepted?: (from: string) => void;
 }
@@ -103,13 +103,13 @@ export class RobotModel {
   move(ip: string, active: string | null): void {
     const failover = this.#find(ip);
     if (failover === undefined) throw new Error(`there is no failover ${ip}`);
-    this.#setActive(failover, active);
+    this.#setActive(failover, active, null);
   }
 
   /** Begins a switch that nobody of ours asked for, such as a late one of a holder that is gone. */
   beginSwitch(ip: string, active: string): void {
     const failover = this.#find(ip);
-    if (failover !== undefined) void this.#switch(failover, active);
+    if (failover?.isLocked === false) void this.#switch(failover, active);
   }
 
   /** Whether an address is blocked because of wrong logins. */
@@ -125,6 +125,11 @@ export class RobotModel {
   /** Uses up what is left of a limit. */
   exhaust(operation: RobotOperation): void {
     this.#asked.set(operation, Array<number>(LIMITS[operation]).fill(this.#clock.nowMs()));
+  }
+
+  /** Forgets how many requests have come. */
+  grantAnew(): void {
+    this.#asked.clear();
   }
 
   /** Calls off every switch that is under way. */
@@ -177,6 +182,7 @@ export class RobotModel {
 
   async #switch(failover: Failover, active: string): Promise<Answer> {
     failover.isLocked = true;
+    const begunAtMs = this.#clock.nowMs();
     const end = this.switchesEnd;
     await new Promise<void>((resolve) => {
       const timer = this.#clock.setTimer(this.switchMs, () => {
@@ -187,7 +193,7 @@ export class RobotModel {
     });
     failover.isLocked = false;
     if (end !== 'success') return failure(500, end, 'The switch of the failover ip has not been completed');
-    this.#setActive(failover, active);
+    this.#setActive(failover, active, begunAtMs);
     return { status: 200, body: this.#toJson(failover) };
   }
 
@@ -210,10 +216,10 @@ export class RobotModel {
     return this.#failovers.find((each) => isSame(each.ip, ip));
   }
 
-  #setActive(failover: Failover, active: string | null): void {
+  #setActive(failover: Failover, active: string | null, begunAtMs: number | null): void {
     if (failover.active === active) return;
     failover.active = active;
-    this.#options.onOwner?.(failover.ip, active);
+    this.#options.onOwner?.(failover.ip, active, begunAtMs);
   }
 
   #toJson({ ip, netmask, active }: Failover): object {
