@@ -3,7 +3,7 @@
  *
  * Real processes of the built agent, in network namespaces, against a real kube-apiserver with the rights of our Role, a
  * stand-in for the provider, and a client that opens a connection every 10 ms. Each arrangement runs in namespaces of its own;
- * two of them side by side, where there are processors for it, because most of what happens is waiting. Arguments: `--only TEXT`
+ * three of them side by side, where there are two processors or more, because most of what happens is waiting. Arguments: `--only TEXT`
  * (faults whose name contains it), `--on ARRANGEMENT`, `--repeat N`, `--at-once N` (arrangements side by side), `--json FILE`, and
  * `--ci`, with which nothing may be skipped but what is known to be.
  */
@@ -24,8 +24,8 @@ import { endsWell, inSeconds, tableOf } from './lab/verdict.ts';
 
 /** The only faults that a run for CI may leave out. */
 const MAY_BE_SKIPPED: readonly string[] = ['clock of the node stepped'];
-/** More than this would be in each other's way, and what is looked at each 20 ms would be looked at less often. */
-const AT_ONCE_MAX = 2;
+/** Each needs a third of a processor. More than this would be in each other's way, and would be looked at less often. */
+const AT_ONCE = availableParallelism() > 1 ? 3 : 1;
 
 interface Options {
   readonly only: string;
@@ -65,7 +65,7 @@ function optionsFrom(args: readonly string[]): Options {
     only: { type: 'string', default: '' },
     on: { type: 'string' },
     repeat: { type: 'string', default: '1' },
-    'at-once': { type: 'string', default: String(Math.min(AT_ONCE_MAX, availableParallelism())) },
+    'at-once': { type: 'string', default: String(AT_ONCE) },
     json: { type: 'string' },
     ci: { type: 'boolean', default: false },
   });
