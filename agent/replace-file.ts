@@ -4,7 +4,7 @@
  * Guarantees: whoever reads it finds the old text or the new one, whole; mode and owner stay as they were, and the text is on the
  * disk before it takes the place of the old one. Where something fails the file is as it was, and nothing is left beside it.
  */
-import { closeSync, fchmodSync, fchownSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fchmodSync, fchownSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 
 const MODE_BITS = 0o7777;
 
@@ -18,7 +18,8 @@ export function replaceFile(path: string, text: string, unique: string): void {
     try {
       fchownSync(descriptor, uid, gid);
       fchmodSync(descriptor, mode & MODE_BITS);
-      writeSync(descriptor, text);
+      // All of it, or an error: one write may take only what there is room for.
+      writeFileSync(descriptor, text);
       fsyncSync(descriptor);
     } finally {
       closeSync(descriptor);

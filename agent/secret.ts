@@ -18,6 +18,8 @@ const BASE64_EDGE = 2;
 const REMEMBERED_MAX = 256;
 /** Of what was obtained with a secret so much is remembered: what is older has ended by itself, as a rule. */
 const OBTAINED_MAX = 32;
+/** A token that is replaced at each use has a great many values in a year. */
+const HELD_MAX = 32;
 /** So much of the beginning gives a secret away, or all of a shorter one. */
 const BEGINNING_LENGTH = 12;
 
@@ -133,7 +135,7 @@ export class Secret {
     this.#everHeld.add(this.#value);
   }
 
-  /** Every value that this secret has had, and the latest that were obtained with it: what was rotated away may still be good elsewhere. */
+  /** The latest values that this secret has had, and the latest that were obtained with it: what was rotated away may still be good elsewhere. */
   get everHeld(): readonly string[] {
     return [...this.#everHeld, ...this.#obtained];
   }
@@ -145,6 +147,14 @@ export class Secret {
     if (this.#obtained.length > OBTAINED_MAX) this.#obtained.shift();
   }
 
+  #hold(value: string): void {
+    // The latest last, one that comes back too.
+    this.#everHeld.delete(value);
+    this.#everHeld.add(value);
+    const [oldest] = this.#everHeld;
+    if (oldest !== undefined && this.#everHeld.size > HELD_MAX) this.#everHeld.delete(oldest);
+  }
+
   reveal(): string {
     return this.#value;
   }
@@ -154,11 +164,20 @@ export class Secret {
     const before = this.#value;
     try {
       this.#value = this.#read().trim();
-      this.#everHeld.add(this.#value);
+      this.#hold(this.#value);
     } catch {
       return false;
     }
     return this.#value !== before;
+  }
+
+  /**
+   * Whether there is another value than the one that was refused, read again where that is the present one. Of several requests that
+   * were refused together the first has it read again, and the others may use it, too.
+   */
+  isReplaced(refused: string): boolean {
+    if (this.#value === refused) this.reload();
+    return this.#value !== refused;
   }
 
   toString(): string {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -35,6 +36,20 @@ describe('replacing what a file holds', () => {
     replaceFile(join(folder, 'link'), 'new', 'x');
     assert.equal(readFileSync(path, 'utf8'), 'new');
     assert.deepEqual(readdirSync(folder).sort(), ['link', 'token']);
+  });
+
+  test('that has no room for all of it leaves the file as it was, and nothing beside it', () => {
+    const module = join(import.meta.dirname, '../agent/replace-file.ts');
+    const program = `const { replaceFile } = await import(${JSON.stringify(module)}); replaceFile(${JSON.stringify(path)}, 'x'.repeat(3_000), 'y');`;
+    // A file may not grow beyond 1 KiB there, or half of that, and going beyond is an error and not the end.
+    const script = `trap '' XFSZ; ulimit -f 1; exec "$@"`;
+    const { status, stderr } = spawnSync('sh', ['-c', script, 'sh', process.execPath, '--input-type=module', '--eval', program], {
+      encoding: 'utf8',
+    });
+    assert.notEqual(status, 0);
+    assert.match(stderr, /EFBIG/);
+    assert.equal(readFileSync(path, 'utf8'), 'old');
+    assert.deepEqual(readdirSync(folder), ['token']);
   });
 
   test('that fails leaves the file as it was, and nothing beside it', () => {

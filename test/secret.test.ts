@@ -84,4 +84,22 @@ describe('a secret', () => {
     assert.ok(secret.everHeld.includes('obtained-40') && !secret.everHeld.includes('obtained-1'));
     assert.ok([TOKEN, PASSWORD].every((each) => secret.everHeld.includes(each)));
   });
+
+  test('that is replaced at each use does not grow for ever, and keeps its latest values', () => {
+    let count = 0;
+    const secret = new Secret(() => `token-${count}`);
+    for (count = 1; count <= 1_000; count += 1) secret.reload();
+    assert.ok(secret.everHeld.length < 100, String(secret.everHeld.length));
+    assert.ok(['token-999', 'token-1000'].every((each) => secret.everHeld.includes(each)));
+  });
+
+  test('is replaced for everybody who was refused with the value before it', () => {
+    let value = TOKEN;
+    const secret = new Secret(() => value);
+    assert.equal(secret.isReplaced(TOKEN), false);
+    value = PASSWORD;
+    assert.equal(secret.isReplaced(TOKEN), true);
+    assert.equal(secret.isReplaced(TOKEN), true);
+    assert.equal(secret.isReplaced(PASSWORD), false);
+  });
 });

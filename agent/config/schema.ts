@@ -198,14 +198,14 @@ export const SCHEMA = {
     format: positiveInteger,
     default: null,
     defaultDoc: 'found by itself',
-    doc: "This server's number at netcup.",
+    doc: "This server's number at netcup. It is different on each node.",
   }),
   NETCUP_SERVER_NAME: setting({
     format: serverName,
     default: null,
     defaultDoc: 'found by itself',
     doc:
-      "This server's name at netcup, such as `v2202601000000000001`. Where neither is set, the Node's annotations `netcup.noshoes.xyz/server-name` and " +
+      "This server's name at netcup, such as `v2202601000000000001`, different on each node. Where neither is set, the Node's annotations `netcup.noshoes.xyz/server-name` and " +
       "`netcup.noshoes.xyz/primary-mac` tell (with the component `node-reading` of the manifests), else the node's hardware address, else its main address.",
   }),
   ROBOT_USER: setting({
@@ -247,7 +247,7 @@ export const SCHEMA = {
     format: word,
     default: null,
     defaultDoc: '`NODE_NAME`',
-    doc: 'What this node is called at the provider: what `locate` writes when the address is here. The command finds it in its environment.',
+    doc: 'What this node is called at the provider: what `locate` writes when the address is here. It is different on each node. The command finds it in its environment.',
   }),
   PROBES: setting({
     format: probeList,

@@ -16,6 +16,7 @@ const EARLY_VERIFICATIONS_MS = [2_000, 5_000, 15_000];
 /** One read that shows another owner is not believed; this many in a row are. */
 const FOREIGN_READS_TO_BELIEVE = 3;
 const REREAD_PAUSE_MS = 300;
+const NOWHERE_PATIENCE_MAX_MS = 5_000;
 const UNKNOWN_OWNER_PAUSE_MS = 5_000;
 const CLAIM_RETRY_FIRST_MS = 1_000;
 const CLAIM_RETRY_MAX_MS = 30_000;
@@ -117,18 +118,23 @@ export function onVerified(turn: Turn, address: string, state: Bound, claim: Cla
         const readAtMs = nowMs + REREAD_PAUSE_MS * ownerReadPace;
         return setClaim(turn, address, { ...claim, isUnknown: false, foreignReads, attempt: null, readAtMs });
       }
-      return claimBack(turn, address, state, claim, owner.is === 'other' ? `to ${owner.name}` : 'nowhere');
+      return claimBack(turn, address, state, claim, owner.is === 'other' ? owner.name : null);
     }
   }
 }
 
 /** At once, unless it has been taken away too often of late. */
-function claimBack(turn: Turn, address: string, state: Bound, claim: Claim & { is: 'confirmed' }, whom: string): void {
+function claimBack(turn: Turn, address: string, state: Bound, claim: Claim & { is: 'confirmed' }, whom: string | null): void {
   const { nowMs } = turn;
   const contest = lost(state.contest, nowMs - claim.sinceMs, nowMs);
-  const waitMs = patienceMs(contest);
+  // While it is routed nowhere, patience leaves it to nobody.
+  const waitMs = Math.min(whom === null ? NOWHERE_PATIENCE_MAX_MS : Number.POSITIVE_INFINITY, patienceMs(contest));
   const when = waitMs === 0 ? 'again' : `again after ${waitMs / 1_000}s, because it has just been taken away before`;
-  turn.incident('owner-drifted', `the provider routes it ${whom}, though this node holds the Lease: claiming it ${when}`, address);
+  turn.incident(
+    'owner-drifted',
+    `the provider routes it ${whom === null ? 'nowhere' : `to ${whom}`}, though this node holds the Lease: claiming it ${when}`,
+    address,
+  );
   const isNews = isWorthTelling(contest);
   if (isNews) turn.incident('contested', describe(contest, nowMs), address);
   turn.setAddress(address, { ...state, contest: { ...contest, isTold: contest.isTold || isNews } });

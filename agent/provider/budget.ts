@@ -161,6 +161,11 @@ export class Budget {
     };
   }
 
+  /** Whether a request leaves an address nowhere until another one has been made. */
+  mustBeFinished(operation: string): boolean {
+    return this.#profile.movesInSteps === true && this.#isMove(operation);
+  }
+
   /** Somebody else has moved an address, or most likely has. */
   noteMoveOfOthers(address: string): void {
     const nowMs = this.#clock.nowMs();

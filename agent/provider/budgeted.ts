@@ -19,7 +19,8 @@ import type { ProviderHttp } from './http.ts';
 
 /** What a request is made for. */
 interface Errand {
-  readonly purpose: Purpose;
+  /** A claim that has begun to move an address is worth as much as a failover where stopping would leave it nowhere. */
+  purpose: Purpose;
   readonly address: string | null;
   /** What was last held back of it. */
   heldBack: HeldBack | null;
@@ -74,9 +75,18 @@ export class Budgeted {
     const errand = this.#errands.getStore();
     const { purpose = 'preparation', address = null } = errand ?? {};
     const admitted = this.#budget.admit({ operation, origin, purpose, address });
-    if (!('untilMs' in admitted)) return admitted;
+    if (!('untilMs' in admitted)) {
+      if (errand !== undefined) this.#begun(errand, operation);
+      return admitted;
+    }
     if (errand !== undefined) errand.heldBack = admitted;
     throw new ProviderError('rate-limited', admitted.message, { retryAfterMs: admitted.untilMs - this.#clock.nowMs() });
+  }
+
+  #begun(errand: Errand, operation: string): void {
+    if (this.#budget.mustBeFinished(operation)) errand.purpose = 'first-claim';
+    // Whoever claims has found another way past what was held back, so that is not what it waits for.
+    if (errand.purpose === 'first-claim' || errand.purpose === 'claim-again') errand.heldBack = null;
   }
 
   /** The same provider, its requests made for what they are. */

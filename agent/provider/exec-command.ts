@@ -109,9 +109,10 @@ export class ExecCommand {
       return end;
     };
     return await this.#turns.take(address, signal, async () => {
+      const { secret } = this.#options;
+      const used = secret?.reveal() ?? '';
       let end = await runOnce();
-      if (end.exitCode !== null && codeOf(end.exitCode) === 'unauthorized' && this.#options.secret?.reload() === true)
-        end = await runOnce();
+      if (end.exitCode !== null && codeOf(end.exitCode) === 'unauthorized' && secret?.isReplaced(used) === true) end = await runOnce();
       if (end.exitCode === 0) return end;
       throw this.#failure(question, address, end);
     });

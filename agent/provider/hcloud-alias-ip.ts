@@ -46,6 +46,7 @@ export const HCLOUD_ALIAS_IP: ProviderProfile = {
   claimTimeoutMs: 60_000,
   verifyIntervalMs: 30_000,
   tellsInterface: true,
+  movesInSteps: true,
   operations: {
     [METADATA_OPERATION]: { success: '200' },
     'GET /networks': { success: '200' },

@@ -137,20 +137,21 @@ export class HcloudApi {
   }
 
   async #call(method: 'GET' | 'POST', path: string, signal: AbortSignal, write?: Write): Promise<unknown> {
-    const exchange = async (): Promise<ProviderAnswer> => {
+    const exchange = async (token: string): Promise<ProviderAnswer> => {
       if (write !== undefined && !write.mayWrite()) throw new ClaimWithdrawn(`${method} ${path}: it may not be sent any more`);
       return await this.#http({
         method,
         url: this.#endpoint + path,
         operation: operationOf(method, path),
-        headers: { authorization: `Bearer ${this.#token.reveal()}` },
+        headers: { authorization: `Bearer ${token}` },
         timeoutMs: write === undefined ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS,
         signal,
         ...(write === undefined ? {} : { json: write.json }),
       });
     };
-    let answer = await exchange();
-    if (answer.status === 401 && this.#token.reload()) answer = await exchange();
+    const token = this.#token.reveal();
+    let answer = await exchange(token);
+    if (answer.status === 401 && this.#token.isReplaced(token)) answer = await exchange(this.#token.reveal());
     const body = parseJson(answer.body);
     if (answer.status >= 200 && answer.status < 300 && body !== undefined) return body;
     throw toError(`${method} ${path}`, answer, body, this.#clock.wallMs());

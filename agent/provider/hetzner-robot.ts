@@ -16,7 +16,7 @@ import { ProviderError } from './error.ts';
 import { notReadyBecause } from './preparation.ts';
 import type { ProviderProfile } from './profile.ts';
 import { Remembered } from './remembered.ts';
-import { OUTAGE_PAUSE_MS, SWITCH_PAUSE_MS } from './robot-api.ts';
+import { OUTAGE_PAUSE_MS, refusedForMs, SWITCH_PAUSE_MS } from './robot-api.ts';
 import type { RobotApi } from './robot-api.ts';
 import { covers, failoverText, isSameAddress, parseFailover } from './robot-failover.ts';
 import type { Failover } from './robot-failover.ts';
@@ -36,6 +36,7 @@ export const HETZNER_ROBOT: ProviderProfile = {
   claimTimeoutMs: 180_000,
   verifyIntervalMs: 300_000,
   ownerReadPace: 30,
+  refusalPauseMs: refusedForMs,
   operations: {
     'GET /failover': { success: '200' },
     'GET /failover/{ip}': { success: '200' },

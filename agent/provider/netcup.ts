@@ -6,7 +6,7 @@
  * nothing, and nothing is claimed for a server at another site, where netcup does not route it.
  */
 import { covers, parseAddress, addressText } from '../address.ts';
-import { asError } from '../clock.ts';
+import { asError, DeadlineExceeded, withDeadline } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import type { ClaimOutcome, Owner } from '../contender/input.ts';
 import { fail, ok, warn } from '../finding.ts';
@@ -78,6 +78,9 @@ export interface NetcupParts {
   readonly interfaces: () => readonly HostInterface[];
   readonly clock: Clock;
 }
+
+/** A task of netcup's takes a second. What has not ended by then is stuck, or about something else. */
+const OTHERS_TASKS_MS = 10_000;
 
 export class Netcup implements Provider {
   readonly kind = 'routed';
@@ -164,7 +167,7 @@ export class Netcup implements Provider {
     const { api, server } = this.#parts;
     const [own, tasks, before] = await Promise.all([server.find(signal), api.failoverTasks(signal), this.#read(address, signal)]);
     // What was begun earlier, by us or by a holder that is gone, may still move the address. It may be about another one.
-    for (const task of tasks) await api.waitFor(task, signal);
+    await this.#waitForOthers(tasks, signal);
     // Before a first "already mine" is believed, it is read once more now that nothing runs (rule 8).
     const isSettled = tasks.length === 0 && (before.server?.id !== own.id || !terms.isFirst);
     const seen = isSettled ? before : await this.#read(address, signal);
@@ -175,6 +178,18 @@ export class Netcup implements Provider {
     if (after.server?.id === own.id) return;
     const message = `${after.ip} was routed to this server, ${describe(own)}, yet netcup still shows ${nameOf(after.server)}`;
     throw new ProviderError('busy', message, { retryAfterMs: SHOWN_LATE_MS });
+  }
+
+  /** For a while only: a task that never ends, perhaps about another address, must not keep this one from being moved for ever. */
+  async #waitForOthers(tasks: Awaited<ReturnType<NetcupApi['failoverTasks']>>, signal: AbortSignal): Promise<void> {
+    const { api, clock } = this.#parts;
+    try {
+      await withDeadline(clock, OTHERS_TASKS_MS, signal, async (bounded) => {
+        for (const task of tasks) await api.waitFor(task, bounded);
+      });
+    } catch (error) {
+      if (signal.aborted || !(error instanceof DeadlineExceeded)) throw error;
+    }
   }
 
   async #route({ id, family, ip, site }: FailoverIp, own: NetcupServer, terms: ClaimTerms): Promise<void> {

@@ -14,6 +14,8 @@ export interface ProviderProfile {
   readonly verifyIntervalMs: number;
   /** Whether the provider tells on which interface the traffic arrives, so that nothing is bound with `INTERFACE=auto` before it has. */
   readonly tellsInterface?: true;
+  /** Whether a move takes more than one request, and the address is nowhere in between: what has been begun is not held back then. */
+  readonly movesInSteps?: true;
   /** How many times longer the other pauses between two reads of an owner are than usual; 1 where it does not say. */
   readonly ownerReadPace?: number;
   /** Every request that is made of it, in the words of its documentation. Nobody is asked on a shared segment. */

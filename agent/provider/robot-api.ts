@@ -182,6 +182,13 @@ function codeOfStatus(status: number, named: string | null, isWrite: boolean): P
   }
 }
 
+/** How long an answer asks to be left alone because there were too many requests; null for any other. Robot says so with 403. */
+export function refusedForMs({ status, body }: ProviderAnswer): number | null {
+  const said = parseJson(body);
+  const isRefusal = status === 403 && messageAt(said, 'error', 'code') === 'RATE_LIMIT_EXCEEDED';
+  return isRefusal ? pauseMs('rate-limited', said) : null;
+}
+
 /** How long to leave it alone at least, by what it says. */
 function pauseMs(code: ProviderErrorCode, body: unknown): number | null {
   switch (code) {

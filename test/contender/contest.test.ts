@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { Owner } from '../../agent/contender/input.ts';
 import { isOver, lost, patienceMs } from '../../agent/contender/contest.ts';
 import type { Contest } from '../../agent/contender/contest.ts';
 import { ADDRESS, Driver } from './driver.ts';
@@ -8,9 +9,9 @@ const RIVAL = { is: 'other', name: 'server 2' } as const;
 const MINUTE_MS = 60_000;
 
 /** A holder whose claim was just confirmed loses the address, and has seen it three times when this returns. */
-function loseIt(driver: Driver): Driver {
+function loseIt(driver: Driver, to: Owner = RIVAL): Driver {
   driver.serveOn(2_000);
-  for (let read = 0; read < 3; read += 1) driver.ownerIs(RIVAL).serveOn(read < 2 ? 300 : 0);
+  for (let read = 0; read < 3; read += 1) driver.ownerIs(to).serveOn(read < 2 ? 300 : 0);
   return driver;
 }
 
@@ -49,6 +50,14 @@ describe('an address that somebody else claims, too', () => {
     const waits: number[] = [];
     for (let round = 0; round < 9; round += 1) waits.push(claimedAfterMs(loseIt(driver)) / 1_000);
     assert.deepEqual(waits, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+  });
+
+  test('is not left to nobody for long: routed nowhere, it is claimed back after five seconds at the most', () => {
+    const driver = loseIt(new Driver().serve());
+    driver.claimed();
+    const waits: number[] = [];
+    for (let round = 0; round < 4; round += 1) waits.push(claimedAfterMs(loseIt(driver, { is: 'nobody' })) / 1_000);
+    assert.deepEqual(waits, [5, 5, 5, 5]);
   });
 
   test('is left where it is meanwhile: nothing is written for it, and the office goes on', () => {

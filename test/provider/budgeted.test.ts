@@ -252,6 +252,28 @@ describe('a provider behind the ledger', () => {
     assert.match(outcome.message, /^not confirmed in time: not asked before .*: routing requests \(0\): 10 within 5 min, and the rest/);
   });
 
+  test('has a claim that has got past what was held back, and failed for another reason, tried again as soon as any other', async () => {
+    const limited: ProviderProfile = {
+      ...PROFILE,
+      operations: { ...PROFILE.operations, 'GET list': { success: '200' } },
+      limits: [{ name: 'reads', operations: ['GET route'], max: 2, withinMs: HOUR_MS, reserve: 1 }],
+    };
+    const budgeted = new Budgeted(new Budget(limited, { addresses: [ADDRESS], movesPerHour: 10 }, clock, () => undefined), clock);
+    const http = budgeted.http(account.http('a'));
+    const ask = (operation: string): Promise<unknown> =>
+      http({ method: 'GET', url: 'https://api.example.org/', operation, headers: {}, timeoutMs: 1_000, signal: never });
+    const claiming: Pick<Provider, 'claim'> = {
+      claim: async () => {
+        await ask('GET route');
+        await ask('GET route').catch(() => ask('GET list'));
+        return { is: 'failed', definitive: false, message: 'locked' };
+      },
+    };
+    const provider = budgeted.provider(claiming as Provider);
+    const outcome = await provider.claim(ADDRESS, { signal: never, isFirst: false, mayWrite: () => true });
+    assert.deepEqual(outcome, { is: 'failed', definitive: false, message: 'locked' });
+  });
+
   test('does not write for a claim that has waited until it may not write any more', async () => {
     const a = agent('a');
     await useUp(a, 7);

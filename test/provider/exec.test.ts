@@ -46,10 +46,8 @@ async function run(command: Command): Promise<CommandEnd> {
     if (answer instanceof Error) throw answer;
     const killed = { exitCode: null, endedBy: 'SIGKILL', output: '', complaint: '' };
     if (answer !== 'hang') return { exitCode: 0, endedBy: null, output: '', complaint: '', ...answer };
-    return await new Promise((resolve) => {
-      if (command.signal.aborted) resolve(killed);
-      command.signal.addEventListener('abort', () => resolve(killed));
-    });
+    if (command.signal.aborted) return killed;
+    return await new Promise((resolve) => command.signal.addEventListener('abort', () => resolve(killed)));
   } finally {
     running -= 1;
   }
@@ -129,6 +127,16 @@ describe('a command', () => {
       runs.map(({ env }) => env['EXEC_SECRET']),
       [SECRET, value],
     );
+  });
+
+  test('that is refused for two addresses at once is run again for both', async () => {
+    let value = SECRET;
+    const secret = new Secret(() => value);
+    const provider = open(secret);
+    value = 'dop_v1_the-next-one';
+    answers.locate = [ended(79), ended(79), { output: 'web-1' }];
+    const owners = await Promise.all([provider.owner(IP, never), provider.owner('198.51.100.8', never)]);
+    assert.deepEqual(owners, [{ is: 'self' }, { is: 'self' }]);
   });
 
   test('is told of by what it was asked and its exit code', async () => {

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import type { ClaimOutcome } from '../../agent/contender/input.ts';
-import { HcloudAliasIp } from '../../agent/provider/hcloud-alias-ip.ts';
+import type { Provider } from '../../agent/ports.ts';
+import { Budget } from '../../agent/provider/budget.ts';
+import { Budgeted } from '../../agent/provider/budgeted.ts';
+import { HCLOUD_ALIAS_IP, HcloudAliasIp } from '../../agent/provider/hcloud-alias-ip.ts';
 import { HcloudApi } from '../../agent/provider/hcloud-api.ts';
 import { HcloudServerId } from '../../agent/provider/hcloud-server-id.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
@@ -57,8 +60,10 @@ interface ProviderOptions {
   readonly network?: string | null;
 }
 
-function provider({ addresses = [IP], own = ME, network: named = null }: ProviderOptions = {}): HcloudAliasIp {
-  const http = createProviderHttp(REAL_CLOCK, OUTBOUND);
+function provider(
+  { addresses = [IP], own = ME, network: named = null }: ProviderOptions = {},
+  http = createProviderHttp(REAL_CLOCK, OUTBOUND),
+): HcloudAliasIp {
   const serverId = new HcloudServerId(http, {
     configured: own,
     metadataEndpoint: hcloud.ports.metadataEndpoint,
@@ -70,7 +75,7 @@ function provider({ addresses = [IP], own = ME, network: named = null }: Provide
 
 /** Claims as the loop does. */
 async function claim(
-  from: HcloudAliasIp,
+  from: Provider,
   { address = IP, ...options }: ClaimOptions & { readonly address?: string } = {},
 ): Promise<ClaimOutcome> {
   return await claimFrom(from, address, options);
@@ -510,4 +515,31 @@ test('the preflight says where this server is in the network, and where each add
   assert.match(messages[`address ${IP}`] ?? '', /routed to server edge-11 \(9100201\)/);
   assert.match(messages[`address ${SECOND_IP}`] ?? '', /routed to no server/);
   assert.equal(hcloud.ports.writes().length, 0);
+});
+
+/** As an agent has it, behind the ledger. */
+function withLedger(movesPerHour: number): Provider {
+  const budgeted = new Budgeted(new Budget(HCLOUD_ALIAS_IP, { addresses: [IP], movesPerHour }, REAL_CLOCK, () => undefined), REAL_CLOCK);
+  return budgeted.provider(provider({}, budgeted.http(createProviderHttp(REAL_CLOCK, OUTBOUND))));
+}
+
+describe('a move that has begun is ended, because the address is on no server in between', () => {
+  test('also where MOVES_PER_HOUR allows no other request; the next one is not begun', async () => {
+    const holder = withLedger(1);
+    assert.deepEqual(await claim(holder, { isFirst: false }), { is: 'confirmed' });
+    assert.equal(hcloud.ownerOf(IP), ME);
+    hcloud.setAliases(ME, []);
+    hcloud.setAliases(OTHER, [IP]);
+    assert.equal((await claim(holder, { isFirst: false, deadlineMs: 300 })).is, 'failed');
+    assert.equal(hcloud.ownerOf(IP), OTHER);
+  });
+
+  test('also where the provider says meanwhile that few requests are left', async () => {
+    const holder = withLedger(30);
+    hcloud.ports.http.faultFor = (exchange) => {
+      if (isWrite(exchange)) hcloud.remaining = 60;
+      return null;
+    };
+    assert.deepEqual(await claim(holder, { isFirst: false, deadlineMs: 3_000 }), { is: 'confirmed' });
+  });
 });

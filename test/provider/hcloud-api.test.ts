@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { ProviderError } from '../../agent/provider/error.ts';
 import { HcloudApi } from '../../agent/provider/hcloud-api.ts';
 import { createProviderHttp } from '../../agent/provider/http.ts';
+import type { ProviderHttp } from '../../agent/provider/http.ts';
 import { Secret } from '../../agent/secret.ts';
 import { HttpStandIn } from '../support/http-stand-in.ts';
 import type { Answer } from '../support/http-stand-in.ts';
@@ -62,6 +64,18 @@ describe('an answer without a code of the API’s own', () => {
 test('a list whose pages never end is read no further than they go on', async () => {
   answer = { status: 200, body: { things: [1], meta: { pagination: { next_page: 2 } } } };
   assert.deepEqual(await api.list('/things', 'things', (thing) => thing, never), [1, 1]);
+});
+
+test('a token that was rotated in its file is used by every request that was refused with the one before it', async () => {
+  let current = 'token-before';
+  const rotated = new Secret(() => current);
+  const http: ProviderHttp = async ({ headers }) => {
+    await setImmediate();
+    return { status: headers['authorization'] === 'Bearer token-after' ? 200 : 401, headers: {}, body: '{}' };
+  };
+  const asking = new HcloudApi(http, 'http://x', rotated, REAL_CLOCK);
+  current = 'token-after';
+  assert.deepEqual(await Promise.all([asking.get('/networks', never), asking.get('/servers', never)]), [{}, {}]);
 });
 
 describe('no answer', () => {

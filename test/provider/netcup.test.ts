@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import type { Clock } from '../../agent/clock.ts';
 import type { ClaimOutcome } from '../../agent/contender/input.ts';
 import type { Finding } from '../../agent/finding.ts';
 import type { HostInterface } from '../../agent/host.ts';
@@ -46,10 +47,21 @@ interface Opened {
   readonly addresses?: string;
   readonly interfaces?: readonly HostInterface[];
   readonly told?: Finding[];
+  readonly clock?: Clock;
 }
 
-function open({ addresses = IP, interfaces = [], told = [] }: Opened = {}): Provider {
+/** Time that passes so many times faster for the provider. */
+function hurried(times: number): Clock {
+  return {
+    nowMs: () => REAL_CLOCK.nowMs() * times,
+    wallMs: () => REAL_CLOCK.wallMs(),
+    setTimer: (delayMs, callback) => REAL_CLOCK.setTimer(delayMs / times, callback),
+  };
+}
+
+function open({ addresses = IP, interfaces = [], told = [], clock = REAL_CLOCK }: Opened = {}): Provider {
   return netcupProvider({
+    clock,
     http: createProviderHttp(REAL_CLOCK, OUTBOUND),
     env: {
       ADDRESSES: addresses,
@@ -74,6 +86,15 @@ const isWrite = ({ method }: Exchange): boolean => method === 'PATCH';
 const messageOf = (outcome: ClaimOutcome): string => (outcome.is === 'failed' ? outcome.message : `it is ${outcome.is}`);
 
 describe('a claim', () => {
+  test('is not held up for ever by a task that never ends', async () => {
+    const another = '2001:db8:f00:1::/64';
+    netcup.tasksEnd = 'never';
+    netcup.beginRoute(another, OTHER, 1);
+    netcup.tasksEnd = 'FINISHED';
+    assert.deepEqual(await claim(open({ clock: hurried(20) })), { is: 'confirmed' });
+    assert.equal(netcup.ownerOf(IP), ME);
+  });
+
   test('routes once, waits for the task and reads the owner back', async () => {
     assert.deepEqual(await claim(open()), { is: 'confirmed' });
     assert.equal(netcup.ownerOf(IP), ME);
