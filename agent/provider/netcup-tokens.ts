@@ -139,8 +139,8 @@ export class NetcupTokens {
       const where = path === null ? '' : ` to ${path}`;
       const finding = warn(
         FINDING,
-        `${replaced}, and the new one could not be written${where} (${code}): this agent uses it from memory, and the old one may stop working`,
-        `${LOGIN_ADVICE}, before an agent is started again`,
+        `${replaced}, and the new one could not be written${where} (${code}): this agent uses it from memory. netcup has been seen to go on accepting the one before, and does not promise it: the old one may stop working`,
+        `should an agent that starts anew be refused (invalid_grant), ${LOGIN_ADVICE}`,
       );
       this.#unwritten = { value: refresh, finding };
       this.#world.tell(finding);
