@@ -9,6 +9,7 @@ import { covers, parseAddress } from '../address.ts';
 import type { HostInterface } from '../host.ts';
 import { at, integerAt, listAt, messageAt } from '../json.ts';
 import { ProviderError } from './error.ts';
+import type { ProviderErrorCode } from './error.ts';
 import type { NetcupApi } from './netcup-api.ts';
 
 /** The annotations that name a Node's server, or the hardware address of its first interface. */
@@ -54,6 +55,9 @@ interface Found {
 
 /** Says who this is, or why not. */
 type Source = (signal: AbortSignal) => Promise<Found | string>;
+
+/** What may be so of one server and no other. */
+const OF_ONE_SERVER: readonly ProviderErrorCode[] = ['forbidden', 'not-found', 'unavailable'];
 
 export class OwnNetcupServer {
   readonly #api: NetcupApi;
@@ -167,12 +171,24 @@ export class OwnNetcupServer {
     return await this.#read(id, signal, by);
   }
 
-  /** The servers that have an interface with one of these hardware addresses. */
+  /**
+   * The servers that have an interface with one of these hardware addresses. One that is in maintenance or disabled keeps no other
+   * from being found; where none is found for that, it is not known, and no weaker source is believed.
+   */
   async #matchingMacs(macs: readonly string[], signal: AbortSignal): Promise<number[]> {
     const ids = new Set(await this.#api.pages('/servers', (json) => integerAt(json, 'id') ?? null, signal));
     const matching: number[] = [];
+    let unknown: ProviderError | null = null;
     // One after the other, because an account may have very many, and this is asked once.
-    for (const id of ids) if ((await this.#macsOf(id, signal)).some((mac) => macs.includes(mac))) matching.push(id);
+    for (const id of ids) {
+      try {
+        if ((await this.#macsOf(id, signal)).some((mac) => macs.includes(mac))) matching.push(id);
+      } catch (error) {
+        if (!(error instanceof ProviderError) || !OF_ONE_SERVER.includes(error.code)) throw error;
+        if (!error.isDefinitive) unknown = error;
+      }
+    }
+    if (matching.length === 0 && unknown !== null) throw unknown;
     return matching;
   }
 

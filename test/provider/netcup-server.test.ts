@@ -32,12 +32,16 @@ interface Node {
   readonly env?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>> | null;
   readonly interfaces?: readonly Partial<HostInterface>[];
+  /** The server whose interfaces cannot be asked for, because it is in maintenance. */
+  readonly inMaintenance?: number;
 }
 
-function open({ env = {}, annotations = null, interfaces = [] }: Node): Provider {
+function open({ env = {}, annotations = null, interfaces = [], inMaintenance }: Node): Provider {
+  const http = httpTo(model, calls);
   const all = interfaces.map((each) => ({ name: 'eth0', mac: '', addresses: [], ...each }));
   return netcupProvider({
-    http: httpTo(model, calls),
+    http: async (call) =>
+      call.url.includes(`/servers/${inMaintenance ?? 'none'}/interfaces`) ? { status: 503, headers: {}, body: '{}' } : await http(call),
     env: { ADDRESSES: IP, ...env },
     kube: kubeWith(annotations),
     host: { interfaces: () => all },
@@ -90,6 +94,10 @@ describe('this server is found', () => {
     const mac = { 'netcup.noshoes.xyz/primary-mac': ME.mac.toUpperCase() };
     await assertFound({ annotations: mac }, /from the Node's annotations/);
     await assertFound({ annotations: { ...mac, ...name() } }, /from the Node's annotations/);
+  });
+
+  test('by a hardware address of this node, though another server is in maintenance', async () => {
+    await assertFound({ interfaces: byMac, inMaintenance: SERVERS[0]?.id ?? 0 }, /by its hardware address/);
   });
 
   test('by a hardware address of this node, over all pages of servers', async () => {
@@ -162,6 +170,10 @@ describe('this server is not found', () => {
     );
     start({ servers: [...SERVERS, { ...ME, id: 7, mac: '02:00:00:00:00:0d' }] });
     await assertNotFound({ env: { NETCUP_SERVER_NAME: ME.name } }, /2 servers are called so/);
+  });
+
+  test('while it may be the one in maintenance', async () => {
+    await assertNotFound({ interfaces: byMac, inMaintenance: ME.id }, /503/, true);
   });
 
   test('where the API cannot be asked, and then no weaker source is believed', async () => {
