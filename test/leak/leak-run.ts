@@ -197,8 +197,10 @@ export class LeakRun {
     }
     const own = new Set(this.#processes.map(({ child }) => child.pid ?? 0));
     for (const pid of own) this.#note(`the arguments of the agent`, read(`/proc/${pid}/cmdline`));
+    // What a program in front of the agent starts, to mount something, has its environment by right.
+    const agents = new Set([...own].filter((pid) => /^[^\0]*node\0/.test(read(`/proc/${pid}/cmdline`))));
     const isDescendant = (pid: number): boolean => {
-      for (let at = parents.get(pid) ?? 0; at > 1; at = parents.get(at) ?? 0) if (own.has(at)) return true;
+      for (let at = parents.get(pid) ?? 0; at > 1; at = parents.get(at) ?? 0) if (agents.has(at)) return true;
       return false;
     };
     for (const pid of parents.keys()) {

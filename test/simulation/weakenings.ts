@@ -337,7 +337,7 @@ export const WEAKENINGS: readonly Weakening[] = [
     name: 'a task of netcup that is under way is not waited for',
     edits: [
       { file: 'agent/provider/netcup.ts', find: 'const isSettled = tasks.length === 0 && (', replace: 'const isSettled = true || (' },
-      { file: 'agent/provider/netcup.ts', find: '    for (const task of tasks) await api.waitFor(task, signal);\n', replace: '' },
+      { file: 'agent/provider/netcup.ts', find: '    await this.#waitForOthers(tasks, signal);\n', replace: '' },
     ],
     kind: 'routed',
     provider: 'netcup',
