@@ -67,9 +67,9 @@ export function unmoved(atTheEnd: AtTheEnd, nodes = 1): Expectations {
   return behindEach(() => routed(NOTHING_MS, atTheEnd, nodes));
 }
 
-/** Behind any provider that routes, where the node that the address moves away from goes on answering meanwhile. */
-export function handedOver(outageMs: number, atTheEnd: AtTheEnd, nodes = 2): Expectations {
-  return behindEach(({ steps, moveMs }) => routed(outageMs + (steps - 1) * (moveMs + STEP_MS), atTheEnd, nodes));
+/** Behind any provider that routes, where the node that the address moves away from goes on answering meanwhile, so many times. */
+export function handedOver(outageMs: number, atTheEnd: AtTheEnd, nodes = 2, moves = 1): Expectations {
+  return behindEach(({ steps, moveMs }) => routed(outageMs + moves * (steps - 1) * (moveMs + STEP_MS), atTheEnd, nodes));
 }
 
 /** Behind any provider that routes, where nobody answers until the address has moved. */
